@@ -1,0 +1,11 @@
+//! Nouns of mail, without state: text a sender wrote, paths, replies, verdicts, domains.
+
+pub mod domain;
+pub mod path;
+pub mod reply;
+pub mod text;
+
+pub use domain::registrable_domain;
+pub use path::{Mailbox, ReversePath};
+pub use reply::{EnhancedStatus, Reply, Verdict};
+pub use text::Untrusted;

@@ -1,0 +1,2 @@
+//! Entry point; the commands are in `portreeve::cli`.
+fn main() {}
