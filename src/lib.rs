@@ -19,6 +19,7 @@
 //! - Imports follow the table in docs/architecture.md; `tests/dependency_rule.rs` enforces it.
 
 pub mod company;
+pub mod engine;
 pub mod limits;
 pub mod mail;
 pub mod observation;

@@ -1,0 +1,322 @@
+//! Incidents: evidence about one sender over time, opened, updated, closed.
+//!
+//! *In*: a sender whose test crossed its threshold. *Out*: [`IncidentChange`]. *Bound*: samples, related
+//! senders, and a rate of updates that halves with each one.
+
+use super::detector::Expected;
+use super::model::{MarkLaw, Model};
+use super::sender::{Sample, Sender, SenderId};
+use crate::company::Role;
+use crate::limits;
+use crate::observation::Vantage;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Least time between the opening and the first update; it doubles with every update.
+pub const UPDATE_INTERVAL_SECONDS: f64 = 600.0;
+
+/// What happened to an incident.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Change {
+    /// Evidence crossed the threshold.
+    Opened,
+    /// It goes on.
+    Updated,
+    /// The sender is quiet again.
+    Closed,
+}
+
+/// What was hijacked, as far as it can be told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// Somebody else uses a person's account.
+    Account,
+    /// A machine sends that should not, or another machine uses the address.
+    Host,
+    /// Many addresses of one prefix.
+    Block,
+    /// A mail server relays what is not ours: an account, a script or an open relay behind it.
+    Relay,
+    /// Not to be told.
+    Unknown,
+}
+
+/// One named reason.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Evidence {
+    /// Stable name.
+    pub name: String,
+    /// What was seen.
+    pub observed: f64,
+    /// What is normal for this sender.
+    pub expected: f64,
+    /// Unit of both.
+    pub unit: String,
+    /// Log-likelihood ratio of the hijack against the sender's own mix, nats. `null` for context that the test does not weigh.
+    pub weight_nats: Option<f64>,
+    /// One plain sentence.
+    pub sentence: String,
+}
+
+/// A benign explanation that was considered.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
+pub struct Explanation {
+    /// Stable name.
+    pub name: String,
+    /// What it would mean.
+    pub says: String,
+    /// How much worse than the hijack it fits the marks seen, nats.
+    pub worse_by_nats: f64,
+}
+
+/// The state of an incident at one change.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Incident {
+    /// Derived from install, sender and opening time.
+    pub id: u64,
+    /// 0 for the opening, then counting.
+    pub sequence: u32,
+    /// Who.
+    pub sender: SenderId,
+    /// Its role.
+    pub role: Role,
+    /// Whether the role was declared.
+    pub role_declared: bool,
+    /// Roads that speak for it.
+    pub vantages: Vec<Vantage>,
+    /// What was hijacked.
+    pub kind: Kind,
+    /// Share of alarms with this evidence that are true, where one sender in 1,000 is hijacked on a day.
+    pub confidence: f64,
+    /// When it was opened.
+    pub opened_at: Timestamp,
+    /// First delivery since the change point.
+    pub first_at: Timestamp,
+    /// Last delivery that counted.
+    pub last_at: Timestamp,
+    /// Greatest evidence now, nats.
+    pub evidence_nats: f64,
+    /// What it had to reach, nats.
+    pub threshold_nats: f64,
+    /// The template that fits best.
+    pub template: String,
+    /// Deliveries since the change point.
+    pub messages: u64,
+    /// Of these hidden by TLS.
+    pub hidden: u64,
+    /// Recipients that were accepted.
+    pub accepted: u64,
+    /// Most messages that are normal in such a span.
+    pub usual_max: f64,
+    /// Addresses that took part (blocks).
+    pub addresses: u64,
+    /// Reasons.
+    pub evidence: Vec<Evidence>,
+    /// Benign explanations, best first.
+    pub explanations: Vec<Explanation>,
+    /// Examples.
+    pub samples: Vec<Sample>,
+    /// Other senders of the same story.
+    pub related: Vec<SenderId>,
+    /// Deliveries at the last alert, and when it was.
+    pub reported_messages: u64,
+    /// When the last alert was.
+    pub reported_at: Timestamp,
+    /// Last time the evidence stood above amber.
+    pub suspicious_at: Timestamp,
+}
+
+/// What leaves the engine.
+#[derive(Clone, Debug, PartialEq)]
+pub struct IncidentChange {
+    /// What happened.
+    pub change: Change,
+    /// When, in event time.
+    pub at: Timestamp,
+    /// The incident after it.
+    pub incident: Incident,
+}
+
+impl Incident {
+    /// Whether an update is due: twice the messages, and the interval has passed.
+    pub fn update_due(&self, at: Timestamp) -> bool {
+        let interval = UPDATE_INTERVAL_SECONDS * f64::from(1u32 << self.sequence.min(12));
+        self.messages >= 2 * self.reported_messages && at.seconds_since(self.reported_at) >= interval
+    }
+
+    /// Takes over what the sender's state says now.
+    pub fn refresh(&mut self, model: &Model, sender: &Sender, template: usize, at: Timestamp) {
+        let episode = &sender.episode;
+        self.first_at = episode.first_at;
+        self.last_at = at;
+        self.evidence_nats = sender.detector.evidence();
+        self.template = model.templates[template].name.clone();
+        self.messages = episode.messages;
+        self.hidden = episode.hidden;
+        self.accepted = episode.marks.verdict[0] as u64;
+        self.addresses = episode.addresses.len() as u64;
+        self.samples = episode.samples.clone();
+        self.usual_max = usual_max(sender, at);
+        self.evidence = evidence(sender, &model.templates[template].law, self.usual_max);
+        self.explanations = explanations(model, sender);
+        self.kind = self.kind_of(&model.templates[template].name);
+    }
+
+    fn kind_of(&self, template: &str) -> Kind {
+        match (&self.sender, self.role) {
+            (SenderId::Account(_), _) => Kind::Account,
+            (SenderId::Block(_), _) => Kind::Block,
+            (SenderId::Address(_), Role::MailRelay) if template != "foreign_host" => Kind::Relay,
+            (SenderId::Address(_), _) => Kind::Host,
+        }
+    }
+
+    /// Names another sender of the same story.
+    pub fn relate(&mut self, other: &SenderId) {
+        if *other != self.sender && !self.related.contains(other) && self.related.len() < limits::RELATED_MAX
+        {
+            self.related.push(other.clone());
+            self.related.sort();
+        }
+    }
+}
+
+/// Most messages that the baseline allows in the span of the episode.
+fn usual_max(sender: &Sender, at: Timestamp) -> f64 {
+    let hours = (at.seconds_since(sender.episode.first_at) / 3_600.0).max(1.0 / 60.0);
+    let expected: Expected = sender.expected();
+    let mean = expected.rate * hours;
+    (mean + 2.0 * (mean + mean * mean / expected.dispersion).sqrt()).ceil()
+}
+
+fn share(part: f64, whole: f64) -> f64 {
+    if whole > 0.0 { part / whole } else { 0.0 }
+}
+
+/// The reasons, heaviest first. Weights are against the sender's own mix, mark by mark.
+fn evidence(sender: &Sender, hijack: &MarkLaw, usual_max: f64) -> Vec<Evidence> {
+    let (episode, own) = (&sender.episode, sender.expected().law);
+    let marks = &episode.marks;
+    let minutes = (episode.last_at.seconds_since(episode.first_at) / 60.0).max(1.0 / 60.0);
+    let mut list = vec![Evidence {
+        name: "volume".into(),
+        observed: episode.messages as f64,
+        expected: usual_max,
+        unit: "messages".into(),
+        weight_nats: None,
+        sentence: format!(
+            "{} messages in {}; at this hour at most {} are normal.",
+            episode.messages,
+            span(minutes * 60.0),
+            usual_max
+        ),
+    }];
+    let two =
+        |p: f64, q: f64, yes: f64, all: f64| yes * (p / q).ln() + (all - yes) * ((1.0 - p) / (1.0 - q)).ln();
+    let mut add = |name: &str, yes: f64, all: f64, p: f64, q: f64, says: &str| {
+        if all > 0.0 && yes > 0.0 {
+            let observed = share(yes, all);
+            list.push(Evidence {
+                name: name.into(),
+                observed,
+                expected: q,
+                unit: "share of deliveries".into(),
+                weight_nats: Some(two(p, q, yes, all)),
+                sentence: format!("{} % {says}; normal is {} %.", percent(observed), percent(q)),
+            });
+        }
+    };
+    let verdicts: f64 = marks.verdict.iter().sum();
+    let paths: f64 = marks.reverse_path.iter().sum();
+    let seen = if episode.hidden * 2 > episode.messages {
+        "of the servers were never written to before"
+    } else {
+        "of the recipients were never written to before"
+    };
+    add("novel_recipient", marks.novel, marks.novel_seen, hijack.novel, own.novel, seen);
+    add(
+        "no_such_recipient",
+        marks.verdict[1],
+        verdicts,
+        hijack.verdict[1],
+        own.verdict[1],
+        "of the recipients do not exist",
+    );
+    add(
+        "refused_by_policy",
+        marks.verdict[2],
+        verdicts,
+        hijack.verdict[2],
+        own.verdict[2],
+        "were refused as spam or because the address is on a blocklist",
+    );
+    add(
+        "deferred",
+        marks.verdict[3],
+        verdicts,
+        hijack.verdict[3],
+        own.verdict[3],
+        "were put off by the receivers",
+    );
+    add(
+        "unknown_reverse_path",
+        marks.reverse_path[1],
+        paths,
+        hijack.reverse_path[1],
+        own.reverse_path[1],
+        "bear a sender domain that is not used here",
+    );
+    add(
+        "foreign_machine",
+        marks.foreign,
+        marks.foreign_seen,
+        hijack.foreign,
+        own.foreign,
+        "come from a machine or network never seen for this sender",
+    );
+    list[1..].sort_by(|a, b| {
+        b.weight_nats.unwrap_or(0.0).total_cmp(&a.weight_nats.unwrap_or(0.0)).then(a.name.cmp(&b.name))
+    });
+    list
+}
+
+fn percent(share: f64) -> String {
+    let percent = share * 100.0;
+    if percent >= 10.0 { format!("{percent:.0}") } else { format!("{percent:.1}") }
+}
+
+/// A span in the words of people.
+pub fn span(seconds: f64) -> String {
+    match seconds {
+        s if s < 90.0 => format!("{s:.0} s"),
+        s if s < 5_400.0 => format!("{:.0} min", s / 60.0),
+        s if s < 129_600.0 => format!("{:.1} h", s / 3_600.0),
+        s => format!("{:.1} days", s / 86_400.0),
+    }
+}
+
+/// Benign explanations with how much worse they fit than the best hijack template, best first.
+fn explanations(model: &Model, sender: &Sender) -> Vec<Explanation> {
+    let (explained, accused) = sender.detector.explanations();
+    let best = accused.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let mut list: Vec<Explanation> = model
+        .regimes
+        .iter()
+        .zip(&explained[1..])
+        .map(|(regime, fit)| Explanation {
+            name: regime.name.clone(),
+            says: regime.says.clone(),
+            worse_by_nats: best - fit,
+        })
+        .collect();
+    list.sort_by(|a, b| a.worse_by_nats.total_cmp(&b.worse_by_nats).then(a.name.cmp(&b.name)));
+    list
+}
+
+/// Share of alarms that are true at an evidence: one hijack per 1,000 sender-days is assumed, and ordinary mail
+/// reaches this evidence as often as the calibration says.
+pub fn confidence(implied_false_alarms_per_1000_sender_days: f64) -> f64 {
+    1.0 / (1.0 + implied_false_alarms_per_1000_sender_days)
+}
