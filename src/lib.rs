@@ -18,9 +18,13 @@
 //! - Whatever an attacker can grow has a bound in [`limits`] and a counter.
 //! - Imports follow the table in docs/architecture.md; `tests/dependency_rule.rs` enforces it.
 
+pub mod alert;
 pub mod company;
+pub mod config;
 pub mod engine;
 pub mod limits;
 pub mod mail;
 pub mod observation;
+pub mod sink;
+pub mod store;
 pub mod time;

@@ -1,0 +1,269 @@
+//! Configuration: TOML → checked [`Config`]. Every default stands here. Unknown keys are refused with the
+//! nearest known one and the line.
+
+use crate::company::{Company, Host, Role};
+use crate::engine::Settings;
+use crate::time::CivilClock;
+use ipnet::IpNet;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+
+/// What the user may say. All of it is optional.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct Config {
+    /// Whose mail is watched.
+    pub company: CompanyConfig,
+    /// Declared hosts.
+    pub host: Vec<HostConfig>,
+    /// Where to look.
+    pub source: SourceConfig,
+    /// How to judge.
+    pub detect: DetectConfig,
+    /// Where to remember.
+    pub state: StateConfig,
+    /// Where alerts go.
+    pub sink: Vec<SinkConfig>,
+}
+
+/// Whose mail is watched.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct CompanyConfig {
+    /// Networks of the company in CIDR form. Default: private ranges, and on the wire the originator where both ends are public.
+    #[schemars(with = "Vec<String>")]
+    pub networks: Vec<IpNet>,
+    /// The company's own mail domains. Default: learned.
+    pub domains: Vec<String>,
+    /// IANA time zone that people of the company live by. Default: UTC.
+    pub time_zone: Option<String>,
+}
+
+/// A declared host.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct HostConfig {
+    /// Name as its log prints it.
+    pub name: String,
+    /// Address that its mail leaves from.
+    pub address: IpAddr,
+    /// What it is for. Default: learned.
+    pub role: Option<Role>,
+}
+
+/// Where to look.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SourceConfig {
+    /// Interfaces with mirrored traffic.
+    pub capture: Vec<CaptureConfig>,
+    /// Logs to follow.
+    pub log: Vec<LogConfig>,
+}
+
+/// An interface.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct CaptureConfig {
+    /// Its name.
+    pub interface: String,
+    /// A libpcap filter in place of the built one.
+    pub filter: Option<String>,
+    /// SMTP ports. Default: 25.
+    pub ports: Option<Vec<u16>>,
+}
+
+/// A log.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct LogConfig {
+    /// Its path.
+    pub path: PathBuf,
+    /// Its dialect. Default: recognised by content.
+    pub dialect: Option<String>,
+    /// Time zone of stamps that name none. Default: the company's.
+    pub time_zone: Option<String>,
+}
+
+/// How to judge.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct DetectConfig {
+    /// False alarms accepted in 1,000 sender-days. Default: 1.
+    pub false_alarms_per_1000_sender_days: f64,
+    /// Days a new install needs before it calls anything new or foreign. Default: 3.
+    pub settling_days: f64,
+    /// Hours of quiet after which an incident is closed. Default: 6.
+    pub close_after_hours: f64,
+}
+
+impl Default for DetectConfig {
+    fn default() -> DetectConfig {
+        let settings = Settings::default();
+        DetectConfig {
+            false_alarms_per_1000_sender_days: settings.false_alarms_per_1000_sender_days,
+            settling_days: settings.settling_days,
+            close_after_hours: settings.close_after_hours,
+        }
+    }
+}
+
+/// Where to remember.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct StateConfig {
+    /// A directory of our own. Default: nothing is kept.
+    pub directory: Option<PathBuf>,
+}
+
+/// Where alerts go.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, tag = "type", rename_all = "snake_case")]
+pub enum SinkConfig {
+    /// Standard output.
+    Stdout {
+        /// `ndjson`, `ecs` or `text`. Default: ndjson.
+        format: Option<String>,
+    },
+    /// A file that is appended to.
+    File {
+        /// Its path.
+        path: PathBuf,
+        /// `ndjson`, `ecs` or `text`. Default: ndjson.
+        format: Option<String>,
+    },
+}
+
+/// A configuration that cannot be used. The text is one line and says what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{0}")]
+pub struct ConfigError(pub String);
+
+impl Config {
+    /// Reads and checks a file.
+    pub fn read(path: &Path) -> Result<Config, ConfigError> {
+        let text = std::fs::read_to_string(path).map_err(|error| {
+            ConfigError(format!("{}: {error}: give the configuration's path with -c", path.display()))
+        })?;
+        Config::parse(&text).map_err(|error| ConfigError(format!("{}: {error}", path.display())))
+    }
+
+    /// Parses and checks a text.
+    pub fn parse(text: &str) -> Result<Config, ConfigError> {
+        let config: Config = toml::from_str(text).map_err(|error| ConfigError(explain(text, &error)))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let detect = &self.detect;
+        let fail = |text: String| Err(ConfigError(text));
+        if !(1e-6..=1000.0).contains(&detect.false_alarms_per_1000_sender_days) {
+            return fail("detect.false_alarms_per_1000_sender_days must be between 0.000001 and 1000".into());
+        }
+        if !(0.0..=365.0).contains(&detect.settling_days) {
+            return fail("detect.settling_days must be between 0 and 365".into());
+        }
+        if !(0.1..=720.0).contains(&detect.close_after_hours) {
+            return fail("detect.close_after_hours must be between 0.1 and 720".into());
+        }
+        zone(self.company.time_zone.as_deref())?;
+        for log in &self.source.log {
+            zone(log.time_zone.as_deref())?;
+        }
+        for sink in &self.sink {
+            let (SinkConfig::Stdout { format } | SinkConfig::File { format, .. }) = sink;
+            if let Some(name) = format
+                && crate::alert::format(name).is_none()
+            {
+                return fail(format!("sink.format {name:?} is unknown: use ndjson, ecs or text"));
+            }
+        }
+        Ok(())
+    }
+
+    /// The company as the rest of the program knows it.
+    pub fn company(&self) -> Result<Company, ConfigError> {
+        let hosts = self.host.iter().map(|host| Host {
+            name: host.name.clone(),
+            address: host.address,
+            role: host.role,
+        });
+        let clock = CivilClock::new(zone(self.company.time_zone.as_deref())?);
+        Ok(Company::new(self.company.networks.clone(), &self.company.domains, hosts.collect(), clock))
+    }
+
+    /// What the engine needs.
+    pub fn settings(&self) -> Settings {
+        Settings {
+            false_alarms_per_1000_sender_days: self.detect.false_alarms_per_1000_sender_days,
+            settling_days: self.detect.settling_days,
+            close_after_hours: self.detect.close_after_hours,
+            ..Settings::default()
+        }
+    }
+}
+
+/// A time zone by its IANA name; UTC where none is given.
+pub fn zone(name: Option<&str>) -> Result<jiff::tz::TimeZone, ConfigError> {
+    let Some(name) = name else { return Ok(jiff::tz::TimeZone::UTC) };
+    jiff::tz::TimeZone::get(name).map_err(|_| {
+        ConfigError(format!("time_zone {name:?} is unknown: use an IANA name such as \"Europe/Berlin\""))
+    })
+}
+
+/// One line: where, what, and the nearest known key.
+fn explain(text: &str, error: &toml::de::Error) -> String {
+    let line = error.span().map(|span| text[..span.start.min(text.len())].matches('\n').count() + 1);
+    let message = error.message().lines().next().unwrap_or_default().to_owned();
+    let place = line.map_or(String::new(), |line| format!("line {line}: "));
+    let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
+    if !message.starts_with("unknown field") || quoted.len() < 2 {
+        return format!("{place}{message}");
+    }
+    let nearest = quoted[1..].iter().max_by(|a, b| {
+        strsim::jaro_winkler(quoted[0], a).total_cmp(&strsim::jaro_winkler(quoted[0], b)).then(b.cmp(a))
+    });
+    match nearest {
+        Some(key) => format!(
+            "{place}unknown key `{}`: did you mean `{key}`? (known here: {})",
+            quoted[0],
+            quoted[1..].join(", ")
+        ),
+        None => format!("{place}{message}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_named_with_its_line_and_its_neighbour() {
+        let error = Config::parse("[company]\nnetwroks = []\n").unwrap_err().to_string();
+        assert!(error.starts_with("line 2: unknown key `netwroks`: did you mean `networks`?"), "{error}");
+        assert!(!error.contains('\n'));
+    }
+
+    #[test]
+    fn the_empty_configuration_works() {
+        let config = Config::parse("").unwrap();
+        assert_eq!(config.detect.false_alarms_per_1000_sender_days, 1.0);
+        assert!(!config.company().unwrap().networks_declared());
+    }
+
+    #[test]
+    fn wrong_values_are_refused_with_what_to_do() {
+        for (text, says) in [
+            ("[company]\ntime_zone = \"Mars/Base\"", "use an IANA name"),
+            ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
+            ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs or text"),
+            ("[[host]]\nname = \"a\"\naddress = \"nowhere\"", "line 3"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{text}: {error}");
+        }
+    }
+}
