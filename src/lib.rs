@@ -19,6 +19,7 @@
 //! - Imports follow the table in docs/architecture.md; `tests/dependency_rule.rs` enforces it.
 
 pub mod alert;
+pub mod capture;
 pub mod company;
 pub mod config;
 pub mod engine;

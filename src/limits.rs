@@ -24,3 +24,28 @@ pub const SAMPLES_MAX: usize = 5;
 pub const RELATED_MAX: usize = 64;
 /// Distinct addresses counted for a block since its change point.
 pub const BLOCK_ADDRESSES_MAX: usize = 256;
+
+/// Largest capture taken out of a compressed file or a pipe, bytes (64 GiB).
+pub const SPOOLED_CAPTURE_BYTES_MAX: u64 = 64 << 30;
+/// Largest expansion of a compressed capture; deflate itself ends near 1,032.
+pub const SPOOLED_CAPTURE_RATIO_MAX: u64 = 500;
+/// Flows with an open connection that are followed at once.
+pub const FLOWS_MAX: usize = 262_144;
+/// Flows without a completed handshake, and closed ones that are remembered against stray packets.
+pub const FLOWS_HALF_OPEN_MAX: usize = 65_536;
+/// Out-of-order bytes kept for one flow (both directions).
+pub const OUT_OF_ORDER_FLOW_BYTES_MAX: usize = 256 << 10;
+/// Out-of-order segments kept for one direction of a flow.
+pub const OUT_OF_ORDER_SEGMENTS_MAX: usize = 1_024;
+/// Out-of-order bytes kept for all flows together.
+pub const OUT_OF_ORDER_TOTAL_BYTES_MAX: usize = 128 << 20;
+/// Longest command or reply line kept, bytes (RFC 5321 section 4.5.3.1.4 asks for 512).
+pub const LINE_BYTES_MAX: usize = 4_096;
+/// Commands of one session that wait for their replies.
+pub const PENDING_COMMANDS_MAX: usize = 4_096;
+/// Forward-paths of one transaction that are kept.
+pub const RECIPIENTS_KEPT_MAX: usize = 1_000;
+/// Client bytes kept while the meaning of what follows hangs on a reply (DATA, AUTH, STARTTLS).
+pub const WAITING_CLIENT_BYTES_MAX: usize = 64 << 10;
+/// Largest chunk size that is believed (RFC 3030 sets none), octets.
+pub const CHUNK_OCTETS_MAX: u64 = 1 << 40;
