@@ -45,6 +45,8 @@ pub struct SenderKeys {
     pub account: Option<Untrusted>,
     /// Who handed the mail to our MTA, from logs.
     pub client: Option<IpAddr>,
+    /// Name of the MTA's machine, from logs; the sender where its address is not known. Lower case.
+    pub host: Option<Untrusted>,
     /// What shows which machine speaks with this address.
     pub machine: Machine,
 }
@@ -69,6 +71,16 @@ pub enum Fact {
     Message(Message),
     /// One SMTP session ended.
     Session(Session),
+    /// Somebody logged in to send mail, or tried to.
+    Login(Login),
+}
+
+/// A SASL login at our MTA, from logs: who is in [`SenderKeys::account`], from where in
+/// [`SenderKeys::client`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Login {
+    /// Whether the password was right.
+    pub succeeded: bool,
 }
 
 /// A connection tried.
@@ -120,6 +132,64 @@ pub struct Message {
     pub size_bytes: Option<u64>,
     /// Whether it was accepted; `None` where the answer was not seen.
     pub accepted: Option<bool>,
+    /// The MTA's local id of the message, from logs, or from the receiver's answer.
+    pub queue_id: Option<Untrusted>,
+    /// What it carried; `None` where it could not be seen or content is switched off.
+    pub content: Option<Box<Content>>,
+}
+
+/// What a message carried: facts, digests and counts, never its text.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Content {
+    /// Domain of the `From:` header's first mailbox, lower case.
+    pub from_domain: Option<Untrusted>,
+    /// Domain of `Reply-To:`, lower case.
+    pub reply_to_domain: Option<Untrusted>,
+    /// [`digest`] of `Message-ID:`.
+    pub message_id: Option<u64>,
+    /// [`digest`] of the decoded subject.
+    pub subject: Option<u64>,
+    /// `Date:`.
+    pub date: Option<Timestamp>,
+    /// `X-Mailer:` or `User-Agent:`.
+    pub mailer: Option<Untrusted>,
+    /// `X-Originating-IP:`.
+    pub originating_ip: Option<IpAddr>,
+    /// `X-PHP-Script:` or `X-PHP-Originating-Script:`.
+    pub php_script: Option<Untrusted>,
+    /// How many `Received:` headers it bears.
+    pub received_count: u16,
+    /// Whether it declares itself a mailing (`List-Id:` or `List-Unsubscribe:`).
+    pub list: bool,
+    /// [`digest`] of the normalised text of the body.
+    pub body: Option<u64>,
+    /// Similarity hash of the normalised text: near-equal texts differ in few bits (SimHash, Charikar 2002).
+    pub similarity: Option<u64>,
+    /// Registrable domains of the URLs in it, each once, sorted, lower case.
+    pub url_domains: Vec<Untrusted>,
+    /// Whether a link shows one registrable domain and leads to another.
+    pub deceptive_link: bool,
+    /// What was attached.
+    pub attachments: Vec<Attachment>,
+    /// Whether only the beginning of the message was read.
+    pub cut: bool,
+}
+
+/// One attachment.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Attachment {
+    /// Its name.
+    pub name: Option<Untrusted>,
+    /// Its type by content, or else as declared, such as `application/zip`.
+    pub mime_type: Untrusted,
+    /// Size after decoding, bytes.
+    pub size_bytes: u64,
+    /// SHA-256 of the decoded bytes; `None` where they were cut.
+    pub sha256: Option<[u8; 32]>,
+    /// Runs when opened: a program, a script, a disk image, an office file with macros.
+    pub executable: bool,
+    /// An archive that needs a password.
+    pub encrypted: bool,
 }
 
 /// One SMTP session that ended.

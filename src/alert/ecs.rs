@@ -72,6 +72,9 @@ fn add_senders(alert: &Alert, root: &mut Map<String, Value>) {
             root.insert("user".into(), json!({ "name": alert.sender.name }));
             users.push(alert.sender.name.clone());
         }
+        "host" => {
+            root.insert("host".into(), json!({ "name": alert.sender.name }));
+        }
         _ => {}
     }
     for related in &alert.related {

@@ -88,9 +88,9 @@ pub struct Times {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SenderName {
-    /// `address`, `account` or `block`.
+    /// `address`, `account`, `block`, or `host` (a mail server known by its name only).
     pub kind: String,
-    /// Address, account name, or prefix.
+    /// Address, account name, prefix, or host name.
     pub name: String,
 }
 
@@ -98,9 +98,9 @@ pub struct SenderName {
 #[derive(Clone, Debug, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SenderRef {
-    /// `address`, `account` or `block`.
+    /// `address`, `account`, `block`, or `host` (a mail server known by its name only).
     pub kind: String,
-    /// Address, account name, or prefix.
+    /// Address, account name, prefix, or host name.
     pub name: String,
     /// Its role.
     pub role: crate::company::Role,
@@ -211,6 +211,7 @@ impl SenderName {
             SenderId::Address(address) => ("address", address.to_string()),
             SenderId::Account(account) => ("account", account.to_lossy()),
             SenderId::Block(block) => ("block", block.to_string()),
+            SenderId::Host(host) => ("host", host.to_lossy()),
         };
         SenderName { kind: kind.into(), name }
     }

@@ -168,8 +168,10 @@ impl Incident {
         match (&self.sender, self.role) {
             (SenderId::Account(_), _) => Kind::Account,
             (SenderId::Block(_), _) => Kind::Block,
-            (SenderId::Address(_), Role::MailRelay) if template != "foreign_host" => Kind::Relay,
-            (SenderId::Address(_), _) => Kind::Host,
+            (SenderId::Address(_) | SenderId::Host(_), Role::MailRelay) if template != "foreign_host" => {
+                Kind::Relay
+            }
+            (SenderId::Address(_) | SenderId::Host(_), _) => Kind::Host,
         }
     }
 

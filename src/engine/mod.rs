@@ -186,7 +186,7 @@ impl Engine {
         match &observation.fact {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
-            Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) => {}
+            Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) | Fact::Login(_) => {}
         }
     }
 
@@ -300,6 +300,8 @@ impl Engine {
                 }
                 _ => ids.push(SenderId::Address(address)),
             }
+        } else if let Some(host) = &keys.host {
+            ids.push(SenderId::Host(host.clone()));
         }
         if let Some(account) = &keys.account {
             ids.push(SenderId::Account(account.clone()));
@@ -421,6 +423,7 @@ impl Engine {
             SenderId::Address(address) => {
                 self.company.host_of(*address).and_then(|host| host.role).unwrap_or(Role::Unused)
             }
+            SenderId::Host(_) => Role::MailRelay,
             SenderId::Account(_) => Role::Workstation,
             SenderId::Block(_) => Role::Unused,
         }

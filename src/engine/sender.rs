@@ -27,6 +27,8 @@ pub enum SenderId {
     Account(Untrusted),
     /// An address prefix.
     Block(IpNet),
+    /// An MTA's machine by the name in its log, where its address is not known. Lower case.
+    Host(Untrusted),
 }
 
 /// A sender as seen from one road: the two roads are learned apart.
