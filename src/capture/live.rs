@@ -81,9 +81,12 @@ impl Live {
     pub fn next(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
         match self.capture.next_packet() {
             Ok(packet) => {
-                let micros = i64::from(packet.header.ts.tv_sec)
+                let micros = packet
+                    .header
+                    .ts
+                    .tv_sec
                     .saturating_mul(MICROS_PER_SECOND)
-                    .saturating_add(i64::from(packet.header.ts.tv_usec));
+                    .saturating_add(packet.header.ts.tv_usec);
                 Ok(Some(Packet {
                     at: Timestamp::from_micros(micros),
                     link: self.link,

@@ -485,10 +485,10 @@ impl Engine {
             return;
         }
         match &key.id {
-            SenderId::Block(block) if block.max_prefix_len() == 32 => {
-                if sender.episode.addresses.len() < BLOCK_ADDRESSES_MIN {
-                    return;
-                }
+            SenderId::Block(block)
+                if block.max_prefix_len() == 32 && sender.episode.addresses.len() < BLOCK_ADDRESSES_MIN =>
+            {
+                return;
             }
             SenderId::Address(address) => {
                 if let Some(open) = self.open_block_of(*address) {
