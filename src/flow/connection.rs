@@ -144,6 +144,11 @@ impl Connection {
         (self.originator.seen || side == Side::Originator, self.responder.seen || side == Side::Responder)
     }
 
+    /// Whether a side has said that it sends no more.
+    pub fn saw_finish(&self) -> bool {
+        self.originator.finished || self.responder.finished
+    }
+
     /// Whether a reset was seen, honoured or not.
     pub fn saw_reset(&self) -> bool {
         self.doubtful_reset

@@ -386,6 +386,9 @@ impl WireRoad {
         let Some(flow) = self.table.peek_mut(place) else { return };
         let ended = match ended {
             SessionEnd::Expired if flow.connection.saw_reset() => SessionEnd::Reset,
+            SessionEnd::Expired | SessionEnd::InputEnded if flow.connection.saw_finish() => {
+                SessionEnd::Closed
+            }
             ended => ended,
         };
         let WireFlow { connection, session, .. } = flow;
