@@ -26,6 +26,7 @@ pub mod engine;
 pub mod limits;
 pub mod mail;
 pub mod observation;
+pub mod simulate;
 pub mod sink;
 pub mod store;
 pub mod time;

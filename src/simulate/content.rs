@@ -1,0 +1,154 @@
+//! Messages: headers and a small body, alike within one mailing or campaign and different between people.
+//!
+//! *In*: what kind of letter, from whom, to whom. *Out*: octets with CRLF line ends and no line that is a
+//! lone dot. *Spec*: RFC 5322, RFC 2045.
+
+use super::draw::{Dice, mix};
+use super::names;
+
+/// What kind of mail it is.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Kind {
+    /// One person writes to another.
+    Personal,
+    /// An application confirms something.
+    Transaction,
+    /// A newsletter issue.
+    Newsletter,
+    /// An invoice with an attached PDF.
+    Invoice,
+    /// A monitoring system speaks.
+    Alarm,
+    /// A notification that mail could not be delivered.
+    Bounce,
+    /// A spam campaign.
+    Spam,
+}
+
+/// A letter before it is addressed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Letter {
+    /// What kind.
+    pub(super) kind: Kind,
+    /// Letters of one template are alike: the issue of a newsletter, the wave of a campaign.
+    pub(super) template: u64,
+}
+
+/// Writes the letter. `company` is the head of the company's domain.
+pub(super) fn compose(
+    letter: Letter,
+    company: &str,
+    from: &str,
+    to: &str,
+    date: &str,
+    dice: &mut Dice,
+) -> Vec<u8> {
+    let serial = dice.bits();
+    let from = if from.is_empty() { format!("MAILER-DAEMON@{company}.example") } else { from.to_owned() };
+    let from_domain = from.rsplit('@').next().unwrap_or_default().to_owned();
+    let mut out = String::with_capacity(2_000);
+    let mut header = |name: &str, value: &str| {
+        out.push_str(name);
+        out.push_str(": ");
+        out.push_str(value);
+        out.push_str("\r\n");
+    };
+    header("From", &format!("<{from}>"));
+    header("To", &format!("<{to}>"));
+    header("Subject", &subject(letter, serial));
+    header("Date", date);
+    header("Message-ID", &format!("<{serial:016x}@{from_domain}>"));
+    header("MIME-Version", "1.0");
+    match letter.kind {
+        Kind::Newsletter => {
+            header("List-Unsubscribe", &format!("<https://www.{company}.example/u/{:x}>", serial >> 40));
+            header("List-Id", &format!("<news.{company}.example>"));
+        }
+        Kind::Bounce => header("Auto-Submitted", "auto-replied"),
+        Kind::Personal => header("User-Agent", "Mozilla Thunderbird"),
+        _ => {}
+    }
+    if letter.kind == Kind::Invoice {
+        header("Content-Type", "multipart/mixed; boundary=\"=_part\"");
+        out.push_str("\r\n--=_part\r\n");
+    }
+    out.push_str("Content-Type: text/plain; charset=utf-8\r\n\r\n");
+    text(&mut out, letter, company, serial, dice);
+    if letter.kind == Kind::Invoice {
+        attach(&mut out, dice);
+    }
+    out.into_bytes()
+}
+
+fn subject(letter: Letter, serial: u64) -> String {
+    let chosen = |list: &[&str], by: u64| list[(mix(by) % list.len() as u64) as usize].to_owned();
+    match letter.kind {
+        Kind::Personal => chosen(names::SUBJECTS, serial),
+        Kind::Transaction => format!("Ihre Bestellung {}", serial % 900_000 + 100_000),
+        Kind::Newsletter => format!("Neuigkeiten, Ausgabe {}", letter.template % 1_000),
+        Kind::Invoice => format!("Rechnung {}", serial % 90_000 + 10_000),
+        Kind::Alarm => format!("PROBLEM: srv{:02} CRITICAL", serial % 40),
+        Kind::Bounce => "Undelivered Mail Returned to Sender".to_owned(),
+        Kind::Spam => chosen(names::SPAM_SUBJECTS, letter.template),
+    }
+}
+
+fn text(out: &mut String, letter: Letter, company: &str, serial: u64, dice: &mut Dice) {
+    let mut sentences = |list: &[&str], by: u64, count: u64| {
+        for index in 0..count {
+            out.push_str(list[(mix(by.wrapping_add(index * 77)) % list.len() as u64) as usize]);
+            out.push_str("\r\n");
+        }
+    };
+    match letter.kind {
+        Kind::Personal => sentences(names::SENTENCES, serial, 2 + serial % 8),
+        Kind::Newsletter => sentences(names::SENTENCES, letter.template, 14),
+        Kind::Spam => sentences(names::SPAM_SENTENCES, letter.template, 4),
+        _ => sentences(names::SENTENCES, letter.kind as u64, 3),
+    }
+    match letter.kind {
+        Kind::Newsletter | Kind::Transaction => {
+            out.push_str(&format!("https://www.{company}.example/s/{:x}\r\n", serial >> 44));
+        }
+        Kind::Spam => {
+            let head = names::DOMAIN_HEADS[(mix(letter.template) % 30) as usize];
+            let host = format!("{head}-secure{}.example", letter.template % 97);
+            out.push_str(&format!("http://{host}/?c={:x}\r\n", serial >> 40));
+        }
+        Kind::Alarm => out.push_str(&format!("load average {:.2}\r\n", dice.between(4.0, 90.0))),
+        _ => {}
+    }
+}
+
+/// A small PDF of random content.
+fn attach(out: &mut String, dice: &mut Dice) {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    out.push_str("--=_part\r\nContent-Type: application/pdf; name=\"rechnung.pdf\"\r\n");
+    out.push_str("Content-Transfer-Encoding: base64\r\n\r\nJVBERi0xLjQK");
+    for _ in 0..dice.whole(12, 40) {
+        for _ in 0..6 {
+            let bits = dice.bits();
+            out.extend((0..10).map(|n| char::from(ALPHABET[(bits >> (6 * n)) as usize & 63])));
+        }
+        out.push_str("\r\n");
+    }
+    out.push_str("--=_part--\r\n");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn letters_have_a_header_a_body_and_no_lone_dot() {
+        let mut dice = Dice::new(1, "content");
+        for kind in [Kind::Personal, Kind::Newsletter, Kind::Invoice, Kind::Alarm, Kind::Bounce, Kind::Spam] {
+            let letter = Letter { kind, template: 5 };
+            let bytes = compose(letter, "nordwind", "a@b.example", "c@d.example", "now", &mut dice);
+            let text = String::from_utf8(bytes).unwrap();
+            assert!(text.contains("\r\n\r\n") && text.ends_with("\r\n"), "{text}");
+            assert!(text.split("\r\n").all(|line| !line.starts_with('.') && !line.contains(['\r', '\n'])));
+            assert!(text.split("\r\n").all(|line| line.len() <= 998));
+        }
+    }
+}

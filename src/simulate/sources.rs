@@ -1,0 +1,228 @@
+//! Everyday mail: people and machines that send a little every day to those they know, and now and then to
+//! somebody new.
+//!
+//! *In*: an hour. *Out*: the mails of that hour. *Spec*: the rates and mixes of the workload in
+//! docs/detection.md: over-dispersed days, slowly moving moods, recipients by rank.
+
+use super::calendar::{ALWAYS, CUSTOMERS, OFFICE, Profile};
+use super::content::{Kind, Letter};
+use super::draw::Dice;
+use super::mta::{Mail, Submitter};
+use super::receivers::{Receivers, Recipient};
+use super::visit::Label;
+use super::world::{APPLICATION, MONITORING, NEW_RELAY, RELAY_1, RELAY_2, World};
+use super::{Director, Event, Scenario};
+
+/// Somebody who mails every day.
+pub(super) struct Source {
+    /// The mail server it uses.
+    pub(super) machine: usize,
+    from: String,
+    who: Who,
+    kind: Kind,
+    per_day: f64,
+    profile: &'static Profile,
+    contacts: Vec<Recipient>,
+    /// Share of recipients that were never written to by this sender.
+    novelty: f64,
+    /// Share of recipients that do not exist.
+    unknown: f64,
+    /// Share of messages with several recipients.
+    grouped: f64,
+    /// Logarithm of the slowly moving rate, and how far it moves in an hour.
+    mood: f64,
+    restless: f64,
+    day: u32,
+    day_factor: f64,
+    dice: Dice,
+}
+
+/// How a source is known to its mail server.
+enum Who {
+    Person { index: usize, at_home: bool },
+    Client { index: usize },
+    Itself,
+}
+
+/// The sources of a world.
+pub(super) fn sources(seed: u64, scenario: &Scenario, world: &World, receivers: &Receivers) -> Vec<Source> {
+    let mut list = Vec::new();
+    for (index, person) in world.people.iter().enumerate() {
+        let mut dice = Dice::new(seed, &format!("person {index}"));
+        let per_day = dice.lognormal(6.0, 0.8).min(60.0);
+        let known = dice.whole(scenario.contacts.0, scenario.contacts.1);
+        let who = Who::Person { index, at_home: false };
+        let mut source =
+            source(person.relay, person.login.clone(), who, Kind::Personal, per_day, &OFFICE, dice);
+        source.know(receivers, known);
+        list.push(source);
+    }
+    let domain = world.domain();
+    let mut dice = Dice::new(seed, "application");
+    let orders = scenario.orders_per_day * dice.between(0.8, 1.25);
+    let mut application = source(
+        APPLICATION,
+        format!("shop@{domain}"),
+        Who::Itself,
+        Kind::Transaction,
+        orders,
+        &CUSTOMERS,
+        dice,
+    );
+    application.novelty = application.dice.between(0.2, 0.4);
+    application.grouped = 0.0;
+    application.know(receivers, (orders * 3.0) as u64);
+    list.push(application);
+
+    let dice = Dice::new(seed, "monitoring");
+    let who = Who::Client { index: MONITORING };
+    let mut monitoring = source(RELAY_2, format!("monitor@{domain}"), who, Kind::Alarm, 12.0, &ALWAYS, dice);
+    monitoring.novelty = 0.0;
+    monitoring.unknown = 0.0;
+    monitoring.know(receivers, 5);
+    list.push(monitoring);
+    for index in MONITORING + 1..world.clients.len() {
+        let dice = Dice::new(seed, &format!("device {index}"));
+        let from = format!("{}@{domain}", world.clients[index].name);
+        let mut device = source(RELAY_1, from, Who::Client { index }, Kind::Invoice, 5.0, &OFFICE, dice);
+        device.novelty = 0.01;
+        device.know(receivers, 8);
+        list.push(device);
+    }
+    list
+}
+
+fn source(
+    machine: usize,
+    from: String,
+    who: Who,
+    kind: Kind,
+    per_day: f64,
+    profile: &'static Profile,
+    mut dice: Dice,
+) -> Source {
+    Source {
+        machine,
+        from,
+        who,
+        kind,
+        per_day,
+        profile,
+        contacts: Vec::new(),
+        novelty: dice.between(0.03, 0.09),
+        unknown: dice.gamma(2.0) * 0.006,
+        grouped: 0.12,
+        mood: 0.0,
+        restless: dice.between(0.1, 0.5),
+        day: u32::MAX,
+        day_factor: 1.0,
+        dice,
+    }
+}
+
+impl Source {
+    /// Gives the source people it knows; a tenth of them shares few domains.
+    fn know(&mut self, receivers: &Receivers, count: u64) {
+        for _ in 0..count {
+            let contact = match self.contacts.first() {
+                Some(first) if self.dice.chance(0.1) => receivers.draw_of(&mut self.dice, first.domain, true),
+                _ => receivers.draw(&mut self.dice, true),
+            };
+            self.contacts.push(contact);
+        }
+    }
+
+    /// Whom the source knows.
+    pub(super) fn contacts(&self) -> &[Recipient] {
+        &self.contacts
+    }
+
+    /// Login of the person, where it is one.
+    pub(super) fn person(&self) -> Option<usize> {
+        match self.who {
+            Who::Person { index, .. } => Some(index),
+            _ => None,
+        }
+    }
+
+    fn recipient(&mut self, receivers: &Receivers) -> Recipient {
+        if self.dice.chance(self.unknown) {
+            return receivers.draw(&mut self.dice, false);
+        }
+        if self.dice.chance(self.novelty) {
+            let recipient = receivers.draw(&mut self.dice, true);
+            // Somebody new joins the lower half of the list and pushes somebody out.
+            let half = self.contacts.len() / 2;
+            let place = half + self.dice.below(self.contacts.len() - half);
+            self.contacts[place] = recipient;
+            return recipient;
+        }
+        self.contacts[self.dice.rank(self.contacts.len())]
+    }
+
+    fn submitter(&mut self, world: &World) -> Submitter {
+        match &self.who {
+            Who::Person { index, at_home } => {
+                let person = &world.people[*index];
+                let client = if *at_home { person.home } else { person.office };
+                Submitter::Account { login: person.login.clone(), client }
+            }
+            Who::Client { index } => {
+                let client = &world.clients[*index];
+                Submitter::Client { address: client.address, name: client.name.clone() }
+            }
+            Who::Itself => Submitter::Itself,
+        }
+    }
+}
+
+impl Director {
+    /// The mails of one source in the hour that begins now.
+    pub(super) fn hour(&mut self, index: usize, at: i64) {
+        let civil = self.calendar.civil(at);
+        let day = self.calendar.day_of(at);
+        let source = &mut self.sources[index];
+        source.mood = 0.7 * source.mood + source.restless * source.dice.normal();
+        if source.day != day {
+            source.day = day;
+            source.day_factor = source.dice.gamma(8.0);
+            let home = source.dice.chance(0.3);
+            if let Who::Person { at_home, .. } = &mut source.who {
+                *at_home = home || civil.weekday >= 5;
+            }
+        }
+        let mean = source.per_day
+            * source.profile.share(civil.weekday, civil.hour)
+            * source.day_factor
+            * source.mood.exp();
+        let machine = source.machine;
+        let label = match self.commissioned {
+            Some(burst) if machine == NEW_RELAY => Label::Benign(burst),
+            _ => Label::Ordinary,
+        };
+        let mut mails = Vec::new();
+        for _ in 0..source.dice.poisson(mean) {
+            let due = at + (source.dice.unit() * 3_600e6) as i64;
+            let count = if source.dice.chance(source.grouped) { 2 + source.dice.poisson(3.0) } else { 1 };
+            let mut to: Vec<Recipient> = Vec::new();
+            for _ in 0..count {
+                let recipient = source.recipient(&self.receivers);
+                if !to.contains(&recipient) {
+                    to.push(recipient);
+                }
+            }
+            let mail = Mail {
+                from: source.from.clone(),
+                to,
+                letter: Letter { kind: source.kind, template: 0 },
+                submitter: source.submitter(&self.world),
+                label,
+                refused: 0.003,
+            };
+            mails.push((due, mail));
+        }
+        for (due, mail) in mails {
+            self.schedule(due, Event::Mail { machine, mails: vec![mail] });
+        }
+    }
+}
