@@ -34,19 +34,29 @@ pub(super) struct Letter {
     pub(super) template: u64,
 }
 
-/// Writes the letter. `company` is the head of the company's domain.
-pub(super) fn compose(
-    letter: Letter,
-    company: &str,
-    from: &str,
-    to: &str,
-    date: &str,
-    dice: &mut Dice,
-) -> Vec<u8> {
+/// What stands on the envelope and before the letter.
+pub(super) struct Address<'a> {
+    /// Head of the company's domain.
+    pub(super) company: &'a str,
+    /// Reverse-path; empty for the null path.
+    pub(super) from: &'a str,
+    /// First forward-path.
+    pub(super) to: &'a str,
+    /// `Date:`.
+    pub(super) date: &'a str,
+    /// Trace headers of the servers that had it before, with their line ends.
+    pub(super) trace: &'a str,
+    /// `Message-ID:`, without its brackets.
+    pub(super) message_id: &'a str,
+}
+
+/// Writes the letter.
+pub(super) fn compose(letter: Letter, address: &Address<'_>, dice: &mut Dice) -> Vec<u8> {
+    let Address { company, from, to, date, trace, message_id } = *address;
     let serial = dice.bits();
     let from = if from.is_empty() { format!("MAILER-DAEMON@{company}.example") } else { from.to_owned() };
-    let from_domain = from.rsplit('@').next().unwrap_or_default().to_owned();
     let mut out = String::with_capacity(2_000);
+    out.push_str(trace);
     let mut header = |name: &str, value: &str| {
         out.push_str(name);
         out.push_str(": ");
@@ -57,7 +67,7 @@ pub(super) fn compose(
     header("To", &format!("<{to}>"));
     header("Subject", &subject(letter, serial));
     header("Date", date);
-    header("Message-ID", &format!("<{serial:016x}@{from_domain}>"));
+    header("Message-ID", &format!("<{message_id}>"));
     header("MIME-Version", "1.0");
     match letter.kind {
         Kind::Newsletter => {
@@ -144,7 +154,15 @@ mod tests {
         let mut dice = Dice::new(1, "content");
         for kind in [Kind::Personal, Kind::Newsletter, Kind::Invoice, Kind::Alarm, Kind::Bounce, Kind::Spam] {
             let letter = Letter { kind, template: 5 };
-            let bytes = compose(letter, "nordwind", "a@b.example", "c@d.example", "now", &mut dice);
+            let address = Address {
+                company: "nordwind",
+                from: "a@b.example",
+                to: "c@d.example",
+                date: "now",
+                trace: "",
+                message_id: "1@b.example",
+            };
+            let bytes = compose(letter, &address, &mut dice);
             let text = String::from_utf8(bytes).unwrap();
             assert!(text.contains("\r\n\r\n") && text.ends_with("\r\n"), "{text}");
             assert!(text.split("\r\n").all(|line| !line.starts_with('.') && !line.contains(['\r', '\n'])));

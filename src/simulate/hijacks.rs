@@ -4,13 +4,14 @@
 //! as measured on real campaigns and cited in docs/detection.md; every campaign draws its own from them.
 
 use super::calendar::timestamp;
-use super::content::{Kind, Letter};
+use super::content::{Address, Kind, Letter, compose};
 use super::dialogue::Manners;
 use super::draw::Dice;
 use super::frames::{Shape, shape};
 use super::mta::{Mail, Submitter};
 use super::names;
 use super::receivers::Recipient;
+use super::spamware::{List, Wish, bot_greeting, bot_manners, forged_address, recipients};
 use super::truth::{Hijack, HijackKind, SeenBy, account_name, address_name};
 use super::visit::{Job, Label, Visitor};
 use super::world::{APPLICATION, RELAY_1, foreign_client, foreign_shape};
@@ -70,24 +71,6 @@ enum Forged {
     Rotating,
 }
 
-/// A list as spammers have them.
-struct List {
-    unknown: f64,
-    refused: f64,
-    /// Share taken from the victims' own address books.
-    known: f64,
-    wish: Wish,
-    book: Vec<Recipient>,
-}
-
-/// Receivers that a campaign is limited to.
-#[derive(Clone, Copy)]
-enum Wish {
-    Any,
-    Starttls,
-    V6,
-}
-
 /// All kinds, in the order in which a world has them.
 const KINDS: &[HijackKind] = &[
     HijackKind::LowAndSlow,
@@ -142,7 +125,7 @@ impl Director {
         let (per_hour, hours) = match kind {
             HijackKind::LoudBlast => (dice.magnitude(600.0, 6_000.0), dice.between(0.3, 2.0)),
             HijackKind::WorkstationDirect => (dice.magnitude(60.0, 900.0), dice.between(1.0, 5.0)),
-            HijackKind::DormantBlock => (dice.magnitude(20.0, 120.0), dice.between(2.0, 8.0)),
+            HijackKind::DormantBlock => (dice.magnitude(15.0, 120.0), 24.0),
             HijackKind::AccountTakeover => (dice.magnitude(60.0, 900.0), dice.between(0.5, 3.0)),
             HijackKind::LowAndSlow => (dice.between(4.0, 12.0), 7.0 * 24.0),
             HijackKind::StarttlsOnly => (dice.magnitude(60.0, 600.0), dice.between(1.0, 4.0)),
@@ -166,6 +149,10 @@ impl Director {
             _ => Wish::Any,
         };
         let account = matches!(via, Via::Account { .. });
+        let left = match &via {
+            Via::Direct { addresses: Addresses::Many(list), .. } => list.len() as u64 * dice.whole(1, 4),
+            _ => u64::MAX,
+        };
         Campaign {
             hijack: self.ledger.hijacks.len() - 1,
             from,
@@ -183,7 +170,7 @@ impl Director {
             growth_per_day: if kind == HijackKind::SlowRamp { dice.between(1.4, 1.8) } else { 1.0 },
             started: at,
             until,
-            left: self.scenario.attack_messages_max,
+            left: left.min(self.scenario.attack_messages_max),
             dice,
         }
     }
@@ -199,7 +186,7 @@ impl Director {
         };
         match kind {
             HijackKind::LoudBlast => {
-                let relay = self.world.machines[RELAY_1 + number % 2].address;
+                let relay = self.world.machines[RELAY_1 + number / KINDS.len() % 2].address;
                 let (hops, shape) = (dice.whole(1, 9) as u8, foreign_shape(dice));
                 (direct(dice, Addresses::One(relay), hops, shape), vec![address_name(relay)])
             }
@@ -224,7 +211,14 @@ impl Director {
                 let (hops, shape) = (dice.whole(2, 12) as u8, foreign_shape(dice));
                 (direct(dice, Addresses::Many(addresses), hops, shape), senders)
             }
-            HijackKind::AccountTakeover | HijackKind::LowAndSlow => self.stolen_account(kind, dice),
+            HijackKind::AccountTakeover | HijackKind::LowAndSlow => {
+                let networks =
+                    if kind == HijackKind::LowAndSlow { dice.whole(1, 6) } else { dice.whole(3, 40) };
+                let clients = (0..networks).map(|_| foreign_client(dice)).collect();
+                self.stolen_account(clients, dice)
+            }
+            // Every other ramp is malware on a person's own machine that uses the person's account.
+            HijackKind::SlowRamp if number / KINDS.len() % 2 == 1 => self.stolen_account(Vec::new(), dice),
             HijackKind::StarttlsOnly => {
                 let address = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 60 + number as u8 % 100));
                 let via = direct(dice, Addresses::One(address), 0, shape("linux"));
@@ -245,11 +239,11 @@ impl Director {
         }
     }
 
-    fn stolen_account(&self, kind: HijackKind, dice: &mut Dice) -> (Via, Vec<SenderName>) {
+    /// A person's account, used from the given addresses or else from the person's own machine.
+    fn stolen_account(&self, clients: Vec<IpAddr>, dice: &mut Dice) -> (Via, Vec<SenderName>) {
         let person = &self.world.people[dice.below(self.world.people.len())];
-        let networks = if kind == HijackKind::LowAndSlow { dice.whole(1, 6) } else { dice.whole(3, 40) };
-        let clients = (0..networks).map(|_| foreign_client(dice)).collect();
         let relay = self.world.machines[person.relay].address;
+        let clients = if clients.is_empty() { vec![person.office] } else { clients };
         let via = Via::Account { machine: person.relay, login: person.login.clone(), clients };
         (via, vec![account_name(&person.login), address_name(relay)])
     }
@@ -300,7 +294,7 @@ impl Director {
             Via::Direct { addresses, helo, shape, hops, manners } => {
                 let source = match addresses {
                     Addresses::One(address) => *address,
-                    Addresses::Many(list) => *campaign.dice.pick(list),
+                    Addresses::Many(list) => list[campaign.left as usize % list.len()],
                     Addresses::Rotating(prefix) => {
                         IpAddr::V6(Ipv6Addr::from(prefix | u128::from(campaign.dice.bits())))
                     }
@@ -313,7 +307,18 @@ impl Director {
                     manners: *manners,
                     cut_off: false,
                 };
-                let job = Job { from, to, letter, refused, label, first: true };
+                let first = self.receivers.address(to[0]);
+                let (bits, domain) = (campaign.dice.bits(), from.rsplit('@').next().unwrap_or_default());
+                let address = Address {
+                    company: &self.world.company,
+                    from: &from,
+                    to: &first,
+                    date: &self.calendar.rfc5322(at),
+                    trace: "",
+                    message_id: &format!("{bits:016x}@{domain}"),
+                };
+                let body = compose(letter, &address, &mut campaign.dice).into();
+                let job = Job { from, to, body, refused, label, first: true };
                 self.visit(&visitor, at, &[job]);
             }
             Via::Account { machine, login, clients } => {
@@ -329,55 +334,6 @@ impl Director {
             }
         }
         self.schedule(next, Event::Campaign(index));
-    }
-}
-
-fn recipients(
-    receivers: &super::receivers::Receivers,
-    list: &List,
-    dice: &mut Dice,
-    count: u64,
-    same_domain: bool,
-) -> Vec<Recipient> {
-    let mut to: Vec<Recipient> = Vec::with_capacity(count as usize);
-    for _ in 0..count {
-        let exists = !dice.chance(list.unknown);
-        let recipient = match (to.first(), list.wish) {
-            (Some(first), _) if same_domain => receivers.draw_of(dice, first.domain, exists),
-            (_, Wish::Any) if exists && dice.chance(list.known) => *dice.pick(&list.book),
-            (_, Wish::Any) => receivers.draw(dice, exists),
-            (_, Wish::Starttls) => receivers.draw_where(dice, exists, |provider| provider.starttls),
-            (_, Wish::V6) => receivers.draw_where(dice, exists, |provider| provider.v6.is_some()),
-        };
-        if !to.contains(&recipient) {
-            to.push(recipient);
-        }
-    }
-    to
-}
-
-fn forged_address(dice: &mut Dice) -> String {
-    let (first, last) = (dice.pick(names::FIRST), dice.pick(names::LAST));
-    let (head, tail) = (dice.pick(names::DOMAIN_HEADS), dice.pick(names::DOMAIN_TAILS));
-    format!("{first}{}{last}@{head}-{tail}.example", dice.whole(1, 999))
-}
-
-fn bot_greeting(dice: &mut Dice, domain: &str) -> String {
-    match dice.below(5) {
-        0 => domain.to_owned(),
-        1 => format!("[198.19.{}.{}]", dice.whole(128, 255), dice.whole(1, 254)),
-        2 => format!("host-{}.dyn.{}net.example", dice.whole(1, 9_999), dice.pick(names::DOMAIN_HEADS)),
-        _ => (*dice.pick(names::BOT_GREETINGS)).to_owned(),
-    }
-}
-
-fn bot_manners(dice: &mut Dice) -> Manners {
-    Manners {
-        ehlo: dice.chance(0.6),
-        pipelines: dice.chance(0.1),
-        starttls: false,
-        quits: dice.between(0.3, 1.0),
-        library: dice.bits(),
     }
 }
 

@@ -13,6 +13,7 @@ use super::visit::Label;
 use super::world::{BILLING, MONITORING, NEW_RELAY, NEWSLETTER, RELAY_1, RELAY_2};
 use super::{Director, Event};
 use crate::alert::SenderName;
+use std::collections::BTreeSet;
 
 /// One hour, microseconds.
 const HOUR_US: i64 = 3_600_000_000;
@@ -133,7 +134,8 @@ impl Director {
         let (address, name) = (billing.address, billing.name.clone());
         let senders = vec![address_name(address), address_name(self.world.machines[RELAY_2].address)];
         let ends = self.calendar.month_ends();
-        for day in self.calendar.weekdays(4).into_iter().chain(ends.clone()) {
+        let days: BTreeSet<u32> = self.calendar.weekdays(4).into_iter().chain(ends.clone()).collect();
+        for day in days {
             let at = self.calendar.at(day, dice.between(13.0, 15.0));
             let all = ends.contains(&day);
             let share = if all { 1.0 } else { dice.between(0.3, 0.6) };

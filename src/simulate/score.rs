@@ -156,7 +156,7 @@ fn right_kinds(kind: HijackKind) -> &'static [Kind] {
         HijackKind::WorkstationDirect | HijackKind::StarttlsOnly => &[Kind::Host],
         HijackKind::DormantBlock | HijackKind::Ipv6Rotation => &[Kind::Block],
         HijackKind::AccountTakeover | HijackKind::LowAndSlow => &[Kind::Account],
-        HijackKind::SlowRamp => &[Kind::Relay, Kind::Host],
+        HijackKind::SlowRamp => &[Kind::Relay, Kind::Host, Kind::Account],
     }
 }
 
@@ -266,4 +266,134 @@ fn snake<T: Serialize>(value: &T) -> String {
 
 fn cut(text: &str, width: usize) -> String {
     text.chars().take(width).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::alert::{
+        BlastRadius, Coverage, IncidentRef, SCHEMA_VERSION, SenderRef, Severity, TestRef, Times,
+    };
+    use crate::simulate::truth::SeenBy;
+
+    fn name(kind: &str, name: &str) -> SenderName {
+        SenderName { kind: kind.into(), name: name.into() }
+    }
+
+    fn alert(id: &str, at_seconds: i64, kind: Kind, sender: SenderName, related: Vec<SenderName>) -> Alert {
+        let at = Timestamp::from_seconds(at_seconds).to_rfc3339();
+        let times = Times { first: at.clone(), last: at.clone(), event: at.clone(), opened: at };
+        Alert {
+            schema_version: SCHEMA_VERSION.into(),
+            id: id.into(),
+            change: Change::Opened,
+            incident: IncidentRef { id: id.into(), sequence: 0 },
+            times,
+            sender: SenderRef {
+                kind: sender.kind,
+                name: sender.name,
+                role: crate::company::Role::Unused,
+                role_declared: false,
+            },
+            related,
+            kind,
+            confidence: 0.9,
+            severity: Severity { name: "high".into(), score: 73 },
+            headline: String::new(),
+            evidence: Vec::new(),
+            benign_explanations: Vec::new(),
+            test: TestRef { evidence_nats: 9.0, threshold_nats: 8.0, template: String::new() },
+            blast_radius: BlastRadius { messages: 1, recipients_accepted: 0, addresses: 1 },
+            coverage: Coverage { vantages: Vec::new(), hidden_share: 0.0 },
+            samples: Vec::new(),
+            attack_techniques: Vec::new(),
+            next_steps: Vec::new(),
+        }
+    }
+
+    fn hijack(kind: HijackKind, senders: Vec<SenderName>, seconds: &[i64]) -> Hijack {
+        let deliveries: Vec<Timestamp> = seconds.iter().map(|s| Timestamp::from_seconds(*s)).collect();
+        Hijack {
+            id: "h01".into(),
+            kind,
+            senders,
+            start: deliveries[0],
+            end: deliveries[deliveries.len() - 1],
+            seen_by: SeenBy::default(),
+            deliveries,
+            accepted: 0,
+        }
+    }
+
+    fn truth(hijacks: Vec<Hijack>, benign: Vec<BenignBurst>) -> Truth {
+        Truth {
+            scenario: "test".into(),
+            seed: 0,
+            start: Timestamp::from_seconds(0),
+            end: Timestamp::from_seconds(1_000_000),
+            senders: Vec::new(),
+            hijacks,
+            benign,
+            sender_days: 500,
+        }
+    }
+
+    #[test]
+    fn delay_and_loss_count_the_deliveries_up_to_the_alert() {
+        let block = vec![name("block", "192.0.2.0/24"), name("address", "192.0.2.7")];
+        let truth = truth(vec![hijack(HijackKind::DormantBlock, block, &[100, 110, 120, 130])], Vec::new());
+        let alerts = [
+            alert("late", 125, Kind::Block, name("block", "192.0.2.0/25"), Vec::new()),
+            alert("early", 120, Kind::Host, name("address", "192.0.2.7"), Vec::new()),
+            alert("before", 99, Kind::Host, name("address", "192.0.2.7"), Vec::new()),
+        ];
+        let score = score(&truth, &alerts);
+        let row = &score.hijacks[0];
+        assert_eq!((row.alert.as_deref(), row.delay_messages), (Some("early"), Some(3)));
+        assert_eq!((row.delay_seconds, row.leaked_share, row.named_rightly), (Some(20.0), 0.75, Some(false)));
+        assert_eq!((score.found, score.false_alarms), (1, 1));
+        assert_eq!(score.false_alarms_per_1000_sender_days, 2.0);
+    }
+
+    #[test]
+    fn an_account_may_be_found_by_its_relay_and_by_what_is_related() {
+        let senders = vec![name("account", "a@x.example"), name("address", "203.0.113.10")];
+        let world = truth(vec![hijack(HijackKind::AccountTakeover, senders, &[100, 200])], Vec::new());
+        let by_relay = alert("r", 150, Kind::Relay, name("address", "203.0.113.10"), Vec::new());
+        let by_related =
+            alert("s", 150, Kind::Host, name("host", "mx-out1"), vec![name("account", "a@x.example")]);
+        let by_other = alert("t", 150, Kind::Account, name("account", "b@x.example"), Vec::new());
+        for (alert, found) in [(by_relay, 1), (by_related, 1), (by_other, 0)] {
+            assert_eq!(score(&world, &[alert]).found, found);
+        }
+        let after = alert("u", 200 + 6 * 3_600, Kind::Account, name("account", "a@x.example"), Vec::new());
+        let too_late = alert("v", 201 + 6 * 3_600, Kind::Account, name("account", "a@x.example"), Vec::new());
+        assert_eq!((score(&world, &[after]).found, score(&world, &[too_late]).found), (1, 0));
+    }
+
+    #[test]
+    fn what_matches_no_hijack_is_a_false_alarm_and_belongs_to_its_burst() {
+        let burst = BenignBurst {
+            kind: "newsletter_moved".into(),
+            senders: vec![name("address", "203.0.113.30")],
+            start: Timestamp::from_seconds(1_000),
+            end: Timestamp::from_seconds(2_000),
+            deliveries: 9,
+        };
+        let world = truth(Vec::new(), vec![burst]);
+        let sender = name("address", "203.0.113.30");
+        let inside = alert("a", 1_500, Kind::Host, sender.clone(), Vec::new());
+        let outside = alert("b", 2_500, Kind::Host, sender, Vec::new());
+        let mut closed = inside.clone();
+        closed.change = Change::Closed;
+        let score = score(&world, &[inside.clone(), inside, outside, closed]);
+        assert_eq!((score.opened, score.false_alarms, score.benign[0].alerts), (2, 2, 1));
+        assert_eq!(score.false_alarm_list[0].burst.as_deref(), Some("newsletter_moved"));
+        assert_eq!(score.false_alarm_list[1].burst, None);
+        let text = score.to_text();
+        assert!(
+            text.contains("newsletter_moved") && text.contains("0 of 0 hijacks found; 2 false"),
+            "{text}"
+        );
+    }
 }

@@ -4,7 +4,6 @@
 
 use super::Director;
 use super::calendar::timestamp;
-use super::content::{Letter, compose};
 use super::dialogue::{Caller, Manners, Offer, Said, hold};
 use super::frames::{End, SHAPES, Shape, shape};
 use super::mta::{Mail, Submitter};
@@ -17,6 +16,7 @@ use crate::company::Role;
 use crate::time::{MICROS_PER_DAY, Timestamp};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::rc::Rc;
 
 /// First port that is given out, and how many there are.
 const PORTS: (u32, u32) = (32_768, 28_000);
@@ -54,8 +54,8 @@ pub(super) struct Job {
     pub(super) from: String,
     /// Forward-paths, all of one domain.
     pub(super) to: Vec<Recipient>,
-    /// What it says.
-    pub(super) letter: Letter,
+    /// The message.
+    pub(super) body: Rc<[u8]>,
     /// Probability that a receiver refuses it for what it is or whence it comes.
     pub(super) refused: f64,
     /// What it is part of.
@@ -119,23 +119,14 @@ impl Director {
             self.captures.add(Talk::unanswered(client, server, at, &mut self.dice));
             return Visited { at, greeted_at: at, host, responder, said: None };
         }
-        let date = self.calendar.rfc5322(at);
-        let bodies: Vec<Vec<u8>> = jobs
-            .iter()
-            .map(|job| {
-                let to = self.receivers.address(job.to[0]);
-                compose(job.letter, &self.world.company, &job.from, &to, &date, &mut self.dice)
-            })
-            .collect();
         let offers = jobs
             .iter()
             .zip(judgements)
-            .zip(&bodies)
-            .map(|((job, judgement), body)| Offer {
+            .map(|(job, judgement)| Offer {
                 reverse_path: &job.from,
                 recipients: job.to.iter().map(|to| self.receivers.address(*to)).collect(),
                 judgement,
-                body,
+                body: &job.body,
             })
             .collect();
         let caller = Caller { end: client, helo: &visitor.helo, manners: visitor.manners };
