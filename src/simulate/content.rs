@@ -82,8 +82,17 @@ pub(super) fn compose(letter: Letter, address: &Address<'_>, dice: &mut Dice) ->
         header("Content-Type", "multipart/mixed; boundary=\"=_part\"");
         out.push_str("\r\n--=_part\r\n");
     }
-    out.push_str("Content-Type: text/plain; charset=utf-8\r\n\r\n");
-    text(&mut out, letter, company, serial, dice);
+    let html = matches!(letter.kind, Kind::Transaction | Kind::Newsletter | Kind::Spam);
+    let kind = if html { "html" } else { "plain" };
+    out.push_str(&format!("Content-Type: text/{kind}; charset=utf-8\r\n\r\n"));
+    if html {
+        out.push_str("<html><body style=\"margin:0;font-family:Arial,sans-serif\">\r\n");
+        out.push_str("<table width=\"600\" cellpadding=\"0\" cellspacing=\"0\"><tr><td>\r\n");
+    }
+    text(&mut out, letter, html, company, serial);
+    if html {
+        out.push_str("</td></tr></table></body></html>\r\n");
+    }
     if letter.kind == Kind::Invoice {
         attach(&mut out, dice);
     }
@@ -103,43 +112,70 @@ fn subject(letter: Letter, serial: u64) -> String {
     }
 }
 
-fn text(out: &mut String, letter: Letter, company: &str, serial: u64, dice: &mut Dice) {
+fn text(out: &mut String, letter: Letter, html: bool, company: &str, serial: u64) {
     let mut sentences = |list: &[&str], by: u64, count: u64| {
         for index in 0..count {
-            out.push_str(list[(mix(by.wrapping_add(index * 77)) % list.len() as u64) as usize]);
-            out.push_str("\r\n");
+            let sentence = list[(mix(by.wrapping_add(index * 77)) % list.len() as u64) as usize];
+            if html {
+                out.push_str("<p style=\"color:#333333;line-height:1.4\">");
+                out.push_str(sentence);
+                out.push_str("</p>\r\n");
+            } else {
+                out.push_str(sentence);
+                out.push_str("\r\n");
+            }
         }
     };
     match letter.kind {
-        Kind::Personal => sentences(names::SENTENCES, serial, 2 + serial % 8),
+        Kind::Personal => sentences(names::SENTENCES, serial, 2 + serial % 12),
         Kind::Newsletter => sentences(names::SENTENCES, letter.template, 14),
-        Kind::Spam => sentences(names::SPAM_SENTENCES, letter.template, 4),
-        _ => sentences(names::SENTENCES, letter.kind as u64, 3),
+        Kind::Spam => sentences(names::SPAM_SENTENCES, letter.template, 4 + letter.template % 5),
+        _ => sentences(names::SENTENCES, letter.kind as u64, 5),
     }
     match letter.kind {
         Kind::Newsletter | Kind::Transaction => {
-            out.push_str(&format!("https://www.{company}.example/s/{:x}\r\n", serial >> 44));
+            let link = format!("https://www.{company}.example/s/{:x}", serial >> 44);
+            out.push_str(&format!("<p><a href=\"{link}\">{link}</a></p>\r\n"));
         }
         Kind::Spam => {
             let head = names::DOMAIN_HEADS[(mix(letter.template) % 30) as usize];
             let host = format!("{head}-secure{}.example", letter.template % 97);
-            out.push_str(&format!("http://{host}/?c={:x}\r\n", serial >> 40));
+            let link = format!("http://{host}/?c={:x}", serial >> 40);
+            out.push_str(&format!("<p><a href=\"{link}\">Click here / Hier klicken</a></p>\r\n"));
         }
-        Kind::Alarm => out.push_str(&format!("load average {:.2}\r\n", dice.between(4.0, 90.0))),
+        Kind::Alarm => out.push_str(&format!("load average {}.{:02}\r\n", serial % 90, serial % 97)),
         _ => {}
     }
 }
 
+/// A DKIM signature of the right form over nothing (RFC 6376 section 3.5).
+pub(super) fn signature(domain: &str, at: i64, dice: &mut Dice) -> String {
+    let (digest, first) = (base64(44, dice), base64(70, dice));
+    let rest: String = (0..4).map(|_| format!("\t {}\r\n", base64(70, dice))).collect();
+    format!(
+        "DKIM-Signature: v=1; a=rsa-sha256; c=relaxed/simple; d={domain}; s=mail;\r\n\tt={}; \
+         h=From:To:Subject:Date:Message-ID;\r\n\tbh={digest};\r\n\tb={first}\r\n{rest}",
+        at.div_euclid(1_000_000)
+    )
+}
+
+fn base64(length: usize, dice: &mut Dice) -> String {
+    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut text = String::with_capacity(length);
+    while text.len() < length {
+        let bits = dice.bits();
+        let left = (length - text.len()).min(10);
+        text.extend((0..left).map(|n| char::from(ALPHABET[(bits >> (6 * n)) as usize & 63])));
+    }
+    text
+}
+
 /// A small PDF of random content.
 fn attach(out: &mut String, dice: &mut Dice) {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     out.push_str("--=_part\r\nContent-Type: application/pdf; name=\"rechnung.pdf\"\r\n");
     out.push_str("Content-Transfer-Encoding: base64\r\n\r\nJVBERi0xLjQK");
-    for _ in 0..dice.whole(12, 40) {
-        for _ in 0..6 {
-            let bits = dice.bits();
-            out.extend((0..10).map(|n| char::from(ALPHABET[(bits >> (6 * n)) as usize & 63])));
-        }
+    for _ in 0..dice.whole(10, 30) {
+        out.push_str(&base64(72, dice));
         out.push_str("\r\n");
     }
     out.push_str("--=_part--\r\n");

@@ -82,6 +82,8 @@ struct Speech<'a> {
     caller: &'a Caller<'a>,
     provider: &'a Provider,
     dice: &'a mut Dice,
+    /// When the last reply was seen whole.
+    answered_at: i64,
 }
 
 /// Holds a session from the handshake to the end.
@@ -94,7 +96,7 @@ pub(super) fn hold(
     dice: &mut Dice,
 ) -> Held {
     let talk = Talk::open(caller.end.clone(), server, at, dice, provider.rtt_us);
-    let mut speech = Speech { talk, tls: false, caller, provider, dice };
+    let mut speech = Speech { talk, tls: false, caller, provider, dice, answered_at: at };
     let greeted_at = speech.greet();
     let mut said = Vec::with_capacity(offers.len());
     for (index, offer) in offers.iter().enumerate() {
@@ -111,7 +113,7 @@ pub(super) fn hold(
 impl Speech<'_> {
     fn greet(&mut self) -> i64 {
         self.hear(self.provider.style.banner, "");
-        let greeted_at = self.talk.now();
+        let greeted_at = self.answered_at;
         self.hello();
         if self.caller.manners.ehlo && self.caller.manners.starttls && self.provider.starttls {
             self.say("STARTTLS\r\n");
@@ -182,7 +184,7 @@ impl Speech<'_> {
                 self.hear(style.go_ahead, "");
             }
         }
-        let at_rcpt = self.talk.now();
+        let at_rcpt = self.answered_at;
         let (words, at_end) = if taken > 0 { self.data(offer) } else { (String::new(), at_rcpt) };
         let answers = offer.judgement.recipients.iter().zip(said);
         answers
@@ -206,7 +208,7 @@ impl Speech<'_> {
         };
         let to = offer.recipients.first().map_or("", String::as_str).to_owned();
         let words = self.hear(text, &to);
-        (joined(&words), self.talk.now())
+        (joined(&words), self.answered_at)
     }
 
     fn leave(&mut self) {
@@ -249,6 +251,7 @@ impl Speech<'_> {
         } else {
             self.talk.server(think, text.as_bytes(), self.dice);
         }
+        self.answered_at = self.talk.last_frame_at();
         if self.dice.chance(0.4) {
             self.talk.acknowledge();
         }

@@ -14,7 +14,7 @@ use super::receivers::Recipient;
 use super::spamware::{List, Wish, bot_greeting, bot_manners, forged_address, recipients};
 use super::truth::{Hijack, HijackKind, SeenBy, account_name, address_name};
 use super::visit::{Job, Label, Visitor};
-use super::world::{APPLICATION, RELAY_1, foreign_client, foreign_shape};
+use super::world::{APPLICATION, RELAY_1, RELAY_2, foreign_client, foreign_shape};
 use super::{Director, Event};
 use crate::alert::SenderName;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -91,7 +91,7 @@ impl Director {
         let book: Vec<Recipient> = self
             .sources
             .iter()
-            .filter(|source| source.person().is_some())
+            .filter(|source| source.is_person())
             .flat_map(|source| source.contacts().iter().take(12).copied())
             .collect();
         for number in 0..total {
@@ -177,6 +177,7 @@ impl Director {
 
     /// How a kind of attack leaves, and who may rightly be accused of it.
     fn way_out(&self, kind: HijackKind, number: usize, dice: &mut Dice) -> (Via, Vec<SenderName>) {
+        let round = number / KINDS.len();
         let direct = |dice: &mut Dice, addresses: Addresses, hops: u8, shape: &'static Shape| Via::Direct {
             addresses,
             helo: bot_greeting(dice, &self.world.domain()),
@@ -186,7 +187,7 @@ impl Director {
         };
         match kind {
             HijackKind::LoudBlast => {
-                let relay = self.world.machines[RELAY_1 + number / KINDS.len() % 2].address;
+                let relay = self.world.machines[RELAY_1 + round % 2].address;
                 let (hops, shape) = (dice.whole(1, 9) as u8, foreign_shape(dice));
                 (direct(dice, Addresses::One(relay), hops, shape), vec![address_name(relay)])
             }
@@ -215,10 +216,10 @@ impl Director {
                 let networks =
                     if kind == HijackKind::LowAndSlow { dice.whole(1, 6) } else { dice.whole(3, 40) };
                 let clients = (0..networks).map(|_| foreign_client(dice)).collect();
-                self.stolen_account(clients, dice)
+                self.stolen_account(round, clients, dice)
             }
             // Every other ramp is malware on a person's own machine that uses the person's account.
-            HijackKind::SlowRamp if number / KINDS.len() % 2 == 1 => self.stolen_account(Vec::new(), dice),
+            HijackKind::SlowRamp if round % 2 == 1 => self.stolen_account(round, Vec::new(), dice),
             HijackKind::StarttlsOnly => {
                 let address = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 60 + number as u8 % 100));
                 let via = direct(dice, Addresses::One(address), 0, shape("linux"));
@@ -239,9 +240,12 @@ impl Director {
         }
     }
 
-    /// A person's account, used from the given addresses or else from the person's own machine.
-    fn stolen_account(&self, clients: Vec<IpAddr>, dice: &mut Dice) -> (Via, Vec<SenderName>) {
-        let person = &self.world.people[dice.below(self.world.people.len())];
+    /// A person's account, used from the given addresses or else from the person's own machine. It is one
+    /// of the relay that the round's blast does not use: then it is clear whom an alert is about.
+    fn stolen_account(&self, round: usize, clients: Vec<IpAddr>, dice: &mut Dice) -> (Via, Vec<SenderName>) {
+        let relay = RELAY_2 - round % 2;
+        let people: Vec<_> = self.world.people.iter().filter(|person| person.relay == relay).collect();
+        let person = *dice.pick(&people);
         let relay = self.world.machines[person.relay].address;
         let clients = if clients.is_empty() { vec![person.office] } else { clients };
         let via = Via::Account { machine: person.relay, login: person.login.clone(), clients };

@@ -4,7 +4,7 @@
 //! *Bound*: mail that waits for another try. *Spec*: Postfix' log and its default retry times.
 
 use super::calendar::timestamp;
-use super::content::{Address, Letter, compose};
+use super::content::{Address, Letter, compose, signature};
 use super::dialogue::Said;
 use super::postfix::{client_name, delays, enhanced, queue_id, status_word};
 use super::receivers::Recipient;
@@ -101,8 +101,10 @@ impl Director {
             }
             Submitter::Itself => "from localhost".to_owned(),
         };
-        let trace =
-            format!("Received: {origin}\r\n\tby {helo} (Postfix) with ESMTP id {id};\r\n\t{date}\r\n");
+        let mut trace = signature(&domain, at, &mut self.dice);
+        trace.push_str(&format!(
+            "Received: {origin}\r\n\tby {helo} (Postfix) with ESMTP id {id};\r\n\t{date}\r\n"
+        ));
         let to = self.receivers.address(mail.to[0]);
         let address = Address {
             company: &self.world.company,

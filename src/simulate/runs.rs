@@ -128,8 +128,7 @@ impl Director {
 
     /// A part of the customers each Friday, all of them on the last working day of the month.
     fn plan_invoices(&mut self, seed: u64, dice: &mut Dice) {
-        let customers: Vec<Recipient> =
-            (0..self.scenario.customers).map(|_| self.receivers.draw(dice, true)).collect();
+        let customers = self.known_to(BILLING);
         let billing = &self.world.clients[BILLING];
         let (address, name) = (billing.address, billing.name.clone());
         let senders = vec![address_name(address), address_name(self.world.machines[RELAY_2].address)];
@@ -173,12 +172,7 @@ impl Director {
         let (address, name) = (monitoring.address, monitoring.name.clone());
         let senders = vec![address_name(address), address_name(self.world.machines[RELAY_2].address)];
         let index = self.burst("monitoring_storm", senders, at, at + 2 * HOUR_US);
-        let admins: Vec<Recipient> = self
-            .sources
-            .iter()
-            .find(|source| source.person().is_none() && source.machine == RELAY_2)
-            .map(|source| source.contacts().to_vec())
-            .unwrap_or_default();
+        let admins = self.known_to(MONITORING);
         let count = dice.whole(120, 400);
         let run = Run {
             machine: RELAY_2,
@@ -218,6 +212,12 @@ impl Director {
             dice: Dice::new(seed, "backscatter"),
         };
         self.start(run, at);
+    }
+
+    /// Whom a client of a relay writes to.
+    fn known_to(&self, client: usize) -> Vec<Recipient> {
+        let source = self.sources.iter().find(|source| source.is_client(client));
+        source.map(|source| source.contacts().to_vec()).unwrap_or_default()
     }
 
     fn start(&mut self, mut run: Run, at: i64) {
@@ -267,7 +267,7 @@ impl Director {
         match turn {
             Turn::Commission(index) => {
                 self.commissioned = Some(index);
-                let moves = self.sources.iter_mut().filter(|source| source.person().is_some());
+                let moves = self.sources.iter_mut().filter(|source| source.is_person());
                 moves.step_by(3).for_each(|source| source.machine = NEW_RELAY);
             }
             Turn::Settled => self.commissioned = None,

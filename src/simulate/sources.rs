@@ -10,7 +10,7 @@ use super::draw::Dice;
 use super::mta::{Mail, Submitter};
 use super::receivers::{Receivers, Recipient};
 use super::visit::Label;
-use super::world::{APPLICATION, MONITORING, NEW_RELAY, RELAY_1, RELAY_2, World};
+use super::world::{APPLICATION, BILLING, MONITORING, NEW_RELAY, RELAY_1, RELAY_2, World};
 use super::{Director, Event, Scenario};
 
 /// Somebody who mails every day.
@@ -73,6 +73,13 @@ pub(super) fn sources(seed: u64, scenario: &Scenario, world: &World, receivers: 
     application.grouped = 0.0;
     application.know(receivers, (orders * 3.0) as u64);
     list.push(application);
+
+    let dice = Dice::new(seed, "billing");
+    let who = Who::Client { index: BILLING };
+    let mut billing = source(RELAY_2, format!("rechnung@{domain}"), who, Kind::Invoice, 12.0, &OFFICE, dice);
+    billing.grouped = 0.0;
+    billing.know(receivers, scenario.customers as u64);
+    list.push(billing);
 
     let dice = Dice::new(seed, "monitoring");
     let who = Who::Client { index: MONITORING };
@@ -137,12 +144,14 @@ impl Source {
         &self.contacts
     }
 
-    /// Login of the person, where it is one.
-    pub(super) fn person(&self) -> Option<usize> {
-        match self.who {
-            Who::Person { index, .. } => Some(index),
-            _ => None,
-        }
+    /// Whether it is a person.
+    pub(super) fn is_person(&self) -> bool {
+        matches!(self.who, Who::Person { .. })
+    }
+
+    /// Whether it is a client of a relay, by its index.
+    pub(super) fn is_client(&self, index: usize) -> bool {
+        matches!(self.who, Who::Client { index: own } if own == index)
     }
 
     fn recipient(&mut self, receivers: &Receivers) -> Recipient {

@@ -91,9 +91,9 @@ impl Talk {
         talk
     }
 
-    /// The moment reached.
-    pub(super) fn now(&self) -> i64 {
-        self.now
+    /// When the last frame so far passes the sensor.
+    pub(super) fn last_frame_at(&self) -> i64 {
+        self.marks.last().map_or(self.now, |(at, _)| *at)
     }
 
     /// The client writes, after thinking.
