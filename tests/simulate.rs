@@ -2,7 +2,7 @@
 
 use portreeve::alert::Alert;
 use portreeve::simulate::truth::{HijackKind, Truth};
-use portreeve::simulate::{SimulateSettings, score::score, simulate};
+use portreeve::simulate::{SimulateSettings, load, score::score, simulate};
 use std::collections::BTreeSet;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -112,10 +112,26 @@ fn a_quiet_world_has_no_hijack_and_scores_no_alert_as_right() {
 }
 
 #[test]
+fn loads_are_as_large_as_asked_for_and_repeat() {
+    let (a, b) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let wire = load::wire(1, a.path(), 3_000_000, 50).unwrap();
+    assert!(wire.bytes >= 3_000_000 && wire.bytes < 8_000_000 && wire.sessions > 50, "{wire:?}");
+    assert_eq!(wire.path.metadata().unwrap().len(), wire.bytes);
+    let log = load::log(1, a.path(), 20_000).unwrap();
+    assert!(log.records >= 20_000 && log.records < 25_000, "{log:?}");
+    assert_eq!(text(&log.path).lines().count() as u64, log.records);
+    load::wire(1, b.path(), 3_000_000, 50).unwrap();
+    load::log(1, b.path(), 20_000).unwrap();
+    for file in ["span0-01.pcap", "mail.log"] {
+        assert!(std::fs::read(a.path().join(file)).unwrap() == std::fs::read(b.path().join(file)).unwrap());
+    }
+}
+
+#[test]
 fn wrong_settings_are_refused_with_what_to_do() {
     let out = tempfile::tempdir().unwrap();
     let error = simulate(&settings(1, "nowhere"), out.path()).unwrap_err().to_string();
-    assert!(error.contains("company, demo, quiet"), "{error}");
+    assert!(error.contains("company, demo, small, quiet"), "{error}");
     let short = SimulateSettings { days: Some(2), ..settings(1, "demo") };
     assert!(simulate(&short, out.path()).unwrap_err().to_string().contains("6 to 366 days"));
     std::fs::write(out.path().join("file"), "x").unwrap();

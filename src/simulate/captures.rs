@@ -1,7 +1,7 @@
 //! Captures on disk: frames of many connections in time order.
 //!
-//! *In*: connections as they begin. *Out*: `captures/span0-NN.pcap` (the first one as pcapng), cut by days
-//! and size. *Bound*: the connections under way. *Spec*: pcap and pcapng file formats, microseconds.
+//! *In*: connections as they begin. *Out*: `span0-NN.pcap` (of several the first one is pcapng), cut by
+//! days and size. *Bound*: the connections under way. *Spec*: pcap and pcapng file formats, microseconds.
 
 use super::SimulateError;
 use super::talk::Talk;
@@ -13,8 +13,8 @@ use std::path::{Path, PathBuf};
 
 /// Link type of Ethernet.
 const LINKTYPE_ETHERNET: u32 = 1;
-/// A capture file is closed beyond this size, octets.
-const FILE_OCTETS_MAX: u64 = 256 << 20;
+/// A capture file of a world is closed beyond this size, octets.
+pub(super) const FILE_OCTETS_MAX: u64 = 256 << 20;
 
 /// All frames of the world, merged by time.
 pub(super) struct Captures {
@@ -25,6 +25,8 @@ pub(super) struct Captures {
     next: BinaryHeap<Reverse<(i64, u64, usize, usize)>>,
     order: u64,
     cuts: Vec<i64>,
+    file_octets_max: u64,
+    muted: bool,
     file: Option<BufWriter<File>>,
     files: usize,
     file_octets: u64,
@@ -35,8 +37,8 @@ pub(super) struct Captures {
 }
 
 impl Captures {
-    /// Captures in `directory`, a new file at each of the moments `cuts`.
-    pub(super) fn new(directory: &Path, mut cuts: Vec<i64>) -> Captures {
+    /// Captures in `directory`, a new file at each of the moments `cuts` and after so many octets.
+    pub(super) fn new(directory: &Path, mut cuts: Vec<i64>, file_octets_max: u64) -> Captures {
         cuts.sort_by_key(|at| Reverse(*at));
         Captures {
             directory: directory.to_owned(),
@@ -45,6 +47,8 @@ impl Captures {
             next: BinaryHeap::new(),
             order: 0,
             cuts,
+            file_octets_max,
+            muted: false,
             file: None,
             files: 0,
             file_octets: 0,
@@ -53,9 +57,14 @@ impl Captures {
         }
     }
 
+    /// Captures nothing: for those who want a log only.
+    pub(super) fn mute(&mut self) {
+        self.muted = true;
+    }
+
     /// A connection begins.
     pub(super) fn add(&mut self, talk: Talk) {
-        let Some((at, _)) = talk.frame(0) else { return };
+        let Some((at, _)) = talk.frame(0).filter(|_| !self.muted) else { return };
         let slot = match self.free.pop() {
             Some(slot) => slot,
             None => {
@@ -79,8 +88,10 @@ impl Captures {
             let Some(talk) = &self.talks[slot] else { continue };
             let Some((_, bytes)) = talk.frame(frame) else { continue };
             let following = talk.frame(frame + 1).map(|(at, _)| at);
-            let header = if self.files == 1 { ng_packet(at, bytes.len()) } else { packet(at, bytes.len()) };
-            let tail = if self.files == 1 { ng_tail(bytes.len()) } else { Vec::new() };
+            let (header, tail) = match self.next_generation() {
+                true => (ng_packet(at, bytes.len()), ng_tail(bytes.len())),
+                false => (packet(at, bytes.len()), Vec::new()),
+            };
             let octets = (header.len() + bytes.len() + tail.len()) as u64;
             if let Some(file) = &mut self.file {
                 for part in [&header[..], bytes, &tail[..]] {
@@ -110,8 +121,13 @@ impl Captures {
         }
     }
 
+    /// Whether the file at hand is pcapng: the first one where several are to be.
+    fn next_generation(&self) -> bool {
+        self.files == 1 && self.file_octets_max != u64::MAX
+    }
+
     fn prepare_file(&mut self, at: i64) -> Result<(), SimulateError> {
-        let mut cut = self.file.is_none() || self.file_octets >= FILE_OCTETS_MAX;
+        let mut cut = self.file.is_none() || self.file_octets >= self.file_octets_max;
         while self.cuts.last().is_some_and(|due| *due <= at) {
             self.cuts.pop();
             cut = true;
@@ -123,9 +139,11 @@ impl Captures {
             file.flush().map_err(SimulateError::Write)?;
         }
         self.files += 1;
-        let kind = if self.files == 1 { "pcapng" } else { "pcap" };
+        let (kind, header) = match self.next_generation() {
+            true => ("pcapng", ng_header()),
+            false => ("pcap", file_header()),
+        };
         let path = self.directory.join(format!("span0-{:02}.{kind}", self.files));
-        let header = if self.files == 1 { ng_header() } else { file_header() };
         let mut file = BufWriter::with_capacity(1 << 20, File::create(path).map_err(SimulateError::Write)?);
         file.write_all(&header).map_err(SimulateError::Write)?;
         self.file_octets = header.len() as u64;

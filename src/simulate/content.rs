@@ -159,7 +159,8 @@ pub(super) fn signature(domain: &str, at: i64, dice: &mut Dice) -> String {
     )
 }
 
-fn base64(length: usize, dice: &mut Dice) -> String {
+/// Random text in the alphabet of base64.
+pub(super) fn base64(length: usize, dice: &mut Dice) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::with_capacity(length);
     while text.len() < length {

@@ -1,7 +1,6 @@
 //! A mail server's log on disk: lines in time order, rotated, old files compressed.
 //!
-//! *In*: lines as they come to be known, a little out of order. *Out*: `logs/HOST/mail.log` and its rotated
-//! files. *Bound*: lines not yet due. *Spec*: RFC 3164 stamps (local time, no year) or RFC 3339.
+//! *In*: lines as they come to be known, a little out of order. *Out*: `mail.log` and its rotated files. *Bound*: lines not yet due. *Spec*: RFC 3164 stamps (local time, no year) or RFC 3339.
 
 use super::SimulateError;
 use super::calendar::Calendar;
@@ -47,11 +46,11 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    /// A log in `directory`, rotated at the given moments.
+    /// The log of a host in `directory`, rotated at the given moments.
     pub(super) fn new(directory: &Path, host: &str, stamp: Stamp, mut rotations: Vec<i64>) -> Lines {
         rotations.sort_by_key(|at| Reverse(*at));
         Lines {
-            directory: directory.join(host),
+            directory: directory.to_owned(),
             host: host.to_owned(),
             stamp,
             waiting: BinaryHeap::new(),

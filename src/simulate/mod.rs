@@ -15,6 +15,7 @@ mod draw;
 mod frames;
 mod hijacks;
 mod lines;
+pub mod load;
 mod mta;
 mod names;
 mod postfix;
@@ -32,7 +33,7 @@ mod world;
 
 use crate::time::{MICROS_PER_HOUR, Timestamp};
 use calendar::Calendar;
-use captures::Captures;
+use captures::{Captures, FILE_OCTETS_MAX};
 use draw::Dice;
 use jiff::civil::{Date, date};
 use lines::{Lines, Stamp};
@@ -111,6 +112,21 @@ pub const SCENARIOS: &[Scenario] = &[
         orders_per_day: 150.0,
         hijacks_of_a_kind: 1,
         attack_messages_max: 450,
+    },
+    Scenario {
+        name: "small",
+        says: "Ten days of a very small company, cheap enough for hundreds of seeds: every hijack once",
+        first_day: (2026, 3, 23),
+        days: 10,
+        calm_days: 5,
+        accounts: 16,
+        contacts: (6, 20),
+        domains: 150,
+        subscribers: 250,
+        customers: 80,
+        orders_per_day: 60.0,
+        hijacks_of_a_kind: 1,
+        attack_messages_max: 200,
     },
     Scenario {
         name: "quiet",
@@ -195,6 +211,8 @@ struct Director {
     order: u64,
     captures: Captures,
     logs: Vec<Lines>,
+    /// The world ends when its logs have so many lines.
+    lines_max: u64,
     ledger: Ledger,
     ports: BTreeMap<IpAddr, u32>,
     dice: Dice,
@@ -214,6 +232,7 @@ pub fn simulate(settings: &SimulateSettings, out: &Path) -> Result<Summary, Simu
     if out.read_dir().is_ok_and(|mut entries| entries.next().is_some()) {
         return Err(SimulateError::NotEmpty(out.to_owned()));
     }
+    std::fs::create_dir_all(out.join("captures")).map_err(SimulateError::Write)?;
     let mut director = Director::new(settings.seed, scenario, out)?;
     director.plan(settings.seed);
     director.play()?;
@@ -237,13 +256,12 @@ impl Director {
         let receivers = Receivers::new(seed, scenario.domains);
         let sources = sources::sources(seed, &scenario, &world, &receivers);
         let captures = out.join("captures");
-        std::fs::create_dir_all(&captures).map_err(SimulateError::Write)?;
         let weeks: Vec<u32> = calendar.weekdays(6).into_iter().filter(|day| *day > 0).collect();
         let cuts = weeks.iter().map(|day| calendar.at(*day, 0.0)).collect();
         let rotations: Vec<i64> = weeks.iter().map(|day| calendar.at(*day, 6.42)).collect();
         let log = |machine: usize, stamp| {
             let name = &world.machines[machine].name;
-            Lines::new(&out.join("logs"), name, stamp, rotations.clone())
+            Lines::new(&out.join("logs").join(name), name, stamp, rotations.clone())
         };
         let logs = vec![log(RELAY_1, Stamp::Classic), log(RELAY_2, Stamp::Rfc3339)];
         Ok(Director {
@@ -257,7 +275,8 @@ impl Director {
             commissioned: None,
             events: BTreeMap::new(),
             order: 0,
-            captures: Captures::new(&captures, cuts),
+            captures: Captures::new(&captures, cuts, FILE_OCTETS_MAX),
+            lines_max: u64::MAX,
             logs,
             ledger: Ledger::default(),
             ports: BTreeMap::new(),
@@ -281,6 +300,10 @@ impl Director {
         self.plan_hijacks(seed, &days[..days.len() - 1]);
     }
 
+    fn log_lines(&self) -> u64 {
+        self.logs.iter().map(|log| log.count).sum()
+    }
+
     fn schedule(&mut self, at: i64, event: Event) {
         self.order += 1;
         self.events.insert((at, self.order), event);
@@ -290,7 +313,7 @@ impl Director {
         let end = self.calendar.end();
         let mut dice = Dice::new(self.dice.bits(), "noise");
         while let Some(((at, _), event)) = self.events.pop_first() {
-            if at >= end {
+            if at >= end || self.log_lines() >= self.lines_max {
                 break;
             }
             // A log line may be stamped a little before the event that causes it.
@@ -338,17 +361,17 @@ impl Director {
             end,
             senders: self.ledger.senders(&self.world.declared()),
             sender_days: self.ledger.sender_days(end),
-            hijacks: self.ledger.hijacks,
-            benign: self.ledger.benign,
+            hijacks: std::mem::take(&mut self.ledger.hijacks),
+            benign: std::mem::take(&mut self.ledger.benign),
         };
         let json = serde_json::to_string_pretty(&truth).map_err(std::io::Error::from);
         let json = json.map_err(SimulateError::Write)?;
         std::fs::write(out.join("truth.json"), json + "\n").map_err(SimulateError::Write)?;
         std::fs::write(out.join("portreeve.toml"), self.world.config()).map_err(SimulateError::Write)?;
         Ok(Summary {
+            log_lines: self.log_lines(),
             frames: self.captures.frames,
             capture_bytes: self.captures.octets,
-            log_lines: self.logs.iter().map(|log| log.count).sum(),
             truth,
         })
     }
