@@ -14,6 +14,7 @@ mod dialogue;
 mod draw;
 mod frames;
 mod hijacks;
+mod inbound;
 mod lines;
 pub mod load;
 mod mta;
@@ -107,18 +108,18 @@ pub const SCENARIOS: &[Scenario] = &[
         accounts: 40,
         contacts: (8, 30),
         domains: 220,
-        subscribers: 700,
-        customers: 250,
-        orders_per_day: 150.0,
+        subscribers: 550,
+        customers: 220,
+        orders_per_day: 110.0,
         hijacks_of_a_kind: 1,
-        attack_messages_max: 450,
+        attack_messages_max: 400,
     },
     Scenario {
         name: "small",
-        says: "Ten days of a very small company, cheap enough for hundreds of seeds: every hijack once",
+        says: "Eleven days of a very small company, cheap enough for hundreds of seeds: every hijack once",
         first_day: (2026, 3, 23),
-        days: 10,
-        calm_days: 5,
+        days: 11,
+        calm_days: 6,
         accounts: 16,
         contacts: (6, 20),
         domains: 150,
@@ -194,6 +195,10 @@ enum Event {
     Turn(runs::Turn),
     /// Strangers knock at a relay.
     Noise(usize),
+    /// A person writes to a colleague.
+    Internal { machine: usize, mail: sources::Internal },
+    /// Somebody outside writes to the company.
+    Inbound,
 }
 
 /// Everything that a world consists of while it runs.
@@ -293,6 +298,7 @@ impl Director {
         for machine in [RELAY_1, RELAY_2] {
             self.schedule(start + 60_000_000, Event::Noise(machine));
         }
+        self.schedule(start, Event::Inbound);
         let calm = self.scenario.calm_days.min(self.scenario.days / 2);
         let days: Vec<u32> = (calm..self.scenario.days).collect();
         self.plan_runs(seed, &days);
@@ -332,6 +338,12 @@ impl Director {
                 Event::Run(run) => self.run(run, at),
                 Event::Campaign(campaign) => self.strike(campaign, at),
                 Event::Turn(turn) => self.turn(turn),
+                Event::Internal { machine, mail } => self.log_internal(machine, &mail, at),
+                Event::Inbound => {
+                    self.inbound(&mut dice, at);
+                    let wait = dice.exponential(86_400e6 / f64::from(2 * self.scenario.accounts)) as i64;
+                    self.schedule(at + wait, Event::Inbound);
+                }
                 Event::Noise(machine) => {
                     self.noise(machine, &mut dice, at);
                     let wait = dice.exponential(900e6) as i64;

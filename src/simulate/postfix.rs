@@ -6,7 +6,9 @@
 use super::Director;
 use super::content::Kind;
 use super::draw::Dice;
+use super::lines::Lines;
 use super::mta::{Queued, Submitter};
+use super::sources::Internal;
 use std::net::IpAddr;
 
 impl Director {
@@ -63,7 +65,7 @@ impl Director {
         let id = queue_id(self.world.machines[machine].serial, at, machine % 2 == 1);
         let (domain, to) = (self.world.domain(), &entry.mail.from);
         let lines = &mut self.logs[log];
-        let (pid, cleanup, lmtp) = (lines.next_pid(), lines.next_pid(), lines.next_pid());
+        let (pid, cleanup) = (lines.next_pid(), lines.next_pid());
         let message_id = format!("{at:x}.{id}@{domain}");
         lines.say(at, format!("postfix/cleanup[{cleanup}]: {id}: message-id=<{message_id}>"));
         lines.say(
@@ -77,14 +79,40 @@ impl Director {
                 entry.body.len() + 2_200
             ),
         );
+        log_mailbox(lines, &id, to, &domain, at);
+    }
+
+    /// Mail of one person to a colleague: in by submission, out to the mailbox store.
+    pub(super) fn log_internal(&mut self, machine: usize, mail: &Internal, at: i64) {
+        let Some(log) = self.world.machines[machine].log else { return };
+        self.world.machines[machine].serial += 1;
+        let id = queue_id(self.world.machines[machine].serial, at, machine % 2 == 1);
+        let Submitter::Account { login, client } = &mail.submitter else { return };
+        let domain = self.world.domain();
+        let name = client_name(*client, &domain);
+        let to = &self.world.people[mail.colleague].login;
+        let (size, from) = (700 + at.rem_euclid(40_000), &mail.from);
+        let lines = &mut self.logs[log];
+        let (pid, cleanup) = (lines.next_pid(), lines.next_pid());
+        let daemon = format!("postfix/submission/smtpd[{pid}]");
+        lines.say(at - 40_000, format!("{daemon}: connect from {name}[{client}]"));
         lines.say(
-            at + 15_000,
+            at,
+            format!("{daemon}: {id}: client={name}[{client}], sasl_method=PLAIN, sasl_username={login}"),
+        );
+        lines.say(at + 9_000, format!("postfix/cleanup[{cleanup}]: {id}: message-id=<{at:x}.0@{domain}>"));
+        lines.say(
+            at + 10_000,
+            format!("postfix/qmgr[612]: {id}: from=<{from}>, size={size}, nrcpt=1 (queue active)"),
+        );
+        log_mailbox(lines, &id, to, &domain, at + 10_000);
+        lines.say(
+            at + 55_000,
             format!(
-                "postfix/lmtp[{lmtp}]: {id}: to=<{to}>, relay=store.{domain}[10.20.1.5]:24, delay=0.02, \
-                 delays=0/0/0.01/0.01, dsn=2.0.0, status=sent (250 2.0.0 <{to}> Saved)"
+                "{daemon}: disconnect from {name}[{client}] \
+                 ehlo=2 starttls=1 auth=1 mail=1 rcpt=1 data=1 quit=1 commands=8"
             ),
         );
-        lines.say(at + 16_000, format!("postfix/qmgr[612]: {id}: removed"));
     }
 
     /// Lines that say nothing about mail that leaves: strangers who try to relay, to log in, or only knock.
@@ -125,6 +153,19 @@ impl Director {
         let text = format!("statistics: max connection rate 1/60s for (smtp:{stranger}) at {then}");
         lines.say(later, format!("postfix/anvil[{}]: {text}", pid + 1));
     }
+}
+
+/// The mailbox store takes a message.
+fn log_mailbox(lines: &mut Lines, id: &str, to: &str, domain: &str, at: i64) {
+    let lmtp = lines.next_pid();
+    lines.say(
+        at + 15_000,
+        format!(
+            "postfix/lmtp[{lmtp}]: {id}: to=<{to}>, relay=store.{domain}[10.20.1.5]:24, delay=0.02, \
+             delays=0/0/0.01/0.01, dsn=2.0.0, status=sent (250 2.0.0 <{to}> Saved)"
+        ),
+    );
+    lines.say(at + 16_000, format!("postfix/qmgr[612]: {id}: removed"));
 }
 
 /// Postfix' word for an answer, by the class of its code.

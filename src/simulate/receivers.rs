@@ -272,6 +272,24 @@ fn server_v6(index: usize) -> IpAddr {
     IpAddr::V6(Ipv6Addr::new(0x2001, 0xdb8, 0x8000 + index as u16, 0, 0, 0, 0, 0x25))
 }
 
+/// The company's own server for mail from outside.
+pub(super) fn own_inbound(host: String, address: IpAddr) -> Provider {
+    Provider {
+        host,
+        v4: vec![address],
+        v6: None,
+        style: &STYLES[0],
+        starttls: true,
+        pipelining: true,
+        rtt_us: 400.0,
+        greylists: false,
+        late_check: false,
+        strictness: 1.0,
+        trouble: 0.0,
+        dead: false,
+    }
+}
+
 fn big_provider(dice: &mut Dice, index: usize) -> Provider {
     let style = [3, 2, 3, 0, 0, 3, 1, 2, 5, 0, 0, 2][index % 12];
     Provider {

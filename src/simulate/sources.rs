@@ -10,8 +10,11 @@ use super::draw::Dice;
 use super::mta::{Mail, Submitter};
 use super::receivers::{Receivers, Recipient};
 use super::visit::Label;
-use super::world::{APPLICATION, BILLING, MONITORING, NEW_RELAY, RELAY_1, RELAY_2, World};
+use super::world::{
+    APPLICATION, BILLING, MONITORING, NEW_RELAY, RELAY_1, RELAY_2, World, carrier_client, hotel_client,
+};
 use super::{Director, Event, Scenario};
+use std::net::IpAddr;
 
 /// Somebody who mails every day.
 pub(super) struct Source {
@@ -37,10 +40,38 @@ pub(super) struct Source {
     dice: Dice,
 }
 
+/// Share of people whose phones send mail too, and share of their mail that comes from them.
+const PHONE_SHARE: f64 = 0.25;
+const PHONE_MAIL_SHARE: f64 = 0.2;
+/// Share of working days spent at home.
+const HOME_SHARE: f64 = 0.3;
+/// Share of days on which a person leaves for some days.
+const TRAVEL_SHARE: f64 = 0.006;
+/// Mails to colleagues for each mail to the world.
+const INTERNAL_SHARE: f64 = 0.4;
+
+/// A mail from one person to a colleague: it never leaves.
+pub(super) struct Internal {
+    /// Reverse-path.
+    pub(super) from: String,
+    /// To whom, by index.
+    pub(super) colleague: usize,
+    /// Who hands it in.
+    pub(super) submitter: Submitter,
+}
+
 /// How a source is known to its mail server.
 enum Who {
-    Person { index: usize, at_home: bool },
-    Client { index: usize },
+    /// A person: where it sits today, until which day it travels, whether its phone sends too.
+    Person {
+        index: usize,
+        place: IpAddr,
+        travels_until: u32,
+        phone: bool,
+    },
+    Client {
+        index: usize,
+    },
     Itself,
 }
 
@@ -51,7 +82,8 @@ pub(super) fn sources(seed: u64, scenario: &Scenario, world: &World, receivers: 
         let mut dice = Dice::new(seed, &format!("person {index}"));
         let per_day = dice.lognormal(6.0, 0.8).min(60.0);
         let known = dice.whole(scenario.contacts.0, scenario.contacts.1);
-        let who = Who::Person { index, at_home: false };
+        let who =
+            Who::Person { index, place: person.office, travels_until: 0, phone: dice.chance(PHONE_SHARE) };
         let mut source =
             source(person.relay, person.login.clone(), who, Kind::Personal, per_day, &OFFICE, dice);
         source.know(receivers, known);
@@ -171,16 +203,32 @@ impl Source {
 
     fn submitter(&mut self, world: &World) -> Submitter {
         match &self.who {
-            Who::Person { index, at_home } => {
-                let person = &world.people[*index];
-                let client = if *at_home { person.home } else { person.office };
-                Submitter::Account { login: person.login.clone(), client }
+            Who::Person { index, place, phone, .. } => {
+                let on_the_phone = *phone && self.dice.chance(PHONE_MAIL_SHARE);
+                let client = if on_the_phone { carrier_client(&mut self.dice) } else { *place };
+                Submitter::Account { login: world.people[*index].login.clone(), client }
             }
             Who::Client { index } => {
                 let client = &world.clients[*index];
                 Submitter::Client { address: client.address, name: client.name.clone() }
             }
             Who::Itself => Submitter::Itself,
+        }
+    }
+
+    /// A new day: another mood, another place.
+    fn wake(&mut self, world: &World, day: u32, weekend: bool) {
+        self.day = day;
+        self.day_factor = self.dice.gamma(8.0);
+        let (home, leaves) = (self.dice.chance(HOME_SHARE), self.dice.chance(TRAVEL_SHARE));
+        if let Who::Person { index, place, travels_until, .. } = &mut self.who {
+            let person = &world.people[*index];
+            if leaves && *travels_until <= day {
+                *travels_until = day + self.dice.whole(2, 5) as u32;
+                *place = hotel_client(&mut self.dice);
+            } else if *travels_until <= day {
+                *place = if home || weekend { person.home } else { person.office };
+            }
         }
     }
 }
@@ -193,12 +241,7 @@ impl Director {
         let source = &mut self.sources[index];
         source.mood = 0.7 * source.mood + source.restless * source.dice.normal();
         if source.day != day {
-            source.day = day;
-            source.day_factor = source.dice.gamma(8.0);
-            let home = source.dice.chance(0.3);
-            if let Who::Person { at_home, .. } = &mut source.who {
-                *at_home = home || civil.weekday >= 5;
-            }
+            source.wake(&self.world, day, civil.weekday >= 5);
         }
         let mean = source.per_day
             * source.profile.share(civil.weekday, civil.hour)
@@ -229,6 +272,22 @@ impl Director {
                 refused: 0.003,
             };
             mails.push((due, mail));
+        }
+        let mut inside = Vec::new();
+        if source.is_person() {
+            for _ in 0..source.dice.poisson(mean * INTERNAL_SHARE) {
+                let due = at + (source.dice.unit() * 3_600e6) as i64;
+                let colleague = source.dice.below(self.world.people.len());
+                let mail = Internal {
+                    from: source.from.clone(),
+                    colleague,
+                    submitter: source.submitter(&self.world),
+                };
+                inside.push((due, mail));
+            }
+        }
+        for (due, mail) in inside {
+            self.schedule(due, Event::Internal { machine, mail });
         }
         for (due, mail) in mails {
             self.schedule(due, Event::Mail { machine, mails: vec![mail] });

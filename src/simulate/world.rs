@@ -78,6 +78,9 @@ pub(super) struct World {
     pub(super) people: Vec<Person>,
 }
 
+/// Where the company's mail comes in; it sends none.
+pub(super) const MX_IN: IpAddr = IpAddr::V4(Ipv4Addr::new(203, 0, 113, 5));
+
 /// Index of the billing server among the clients.
 pub(super) const BILLING: usize = 0;
 /// Index of the monitoring system among the clients.
@@ -177,6 +180,16 @@ fn person(dice: &mut Dice, company: &str, index: u32) -> Person {
         home: IpAddr::V4(Ipv4Addr::from(0xc613_0000 + (dice.bits() as u32 & 0x7fff))),
         relay: [RELAY_1, RELAY_2][number % 2],
     }
+}
+
+/// An address by which a phone carrier's customers come: few networks for very many people.
+pub(super) fn carrier_client(dice: &mut Dice) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::new(198, 18, 200 + dice.below(12) as u8, dice.whole(1, 254) as u8))
+}
+
+/// An address of a hotel, a train, a customer's guest network: anywhere.
+pub(super) fn hotel_client(dice: &mut Dice) -> IpAddr {
+    IpAddr::V4(Ipv4Addr::from(0xc613_0000 + (dice.bits() as u32 & 0xffff)))
 }
 
 /// An address of the networks that attackers come from.
