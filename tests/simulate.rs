@@ -1,5 +1,7 @@
 //! Simulated worlds: the same octets for the same seed, and a truth that agrees with what was written.
 
+#![allow(clippy::unwrap_used, reason = "helpers of a test")]
+
 use portreeve::alert::Alert;
 use portreeve::simulate::truth::{HijackKind, Truth};
 use portreeve::simulate::{SimulateSettings, load, score::score, simulate};

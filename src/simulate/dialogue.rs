@@ -164,35 +164,37 @@ impl Speech<'_> {
             group.push_str("DATA\r\n");
             self.say(&group);
             let mut replies = self.filled(style.mail_ok, "");
+            let mut words = Vec::with_capacity(texts.len());
             for (to, text) in offer.recipients.iter().zip(&texts) {
                 let reply = self.filled(text, to);
-                said.push(joined(&reply));
+                words.push(joined(&reply));
                 replies.push_str(&reply);
             }
             let last = if taken > 0 { style.go_ahead } else { style.no_recipients };
             replies.push_str(&self.filled(last, ""));
             self.hear_text(&replies);
+            said.extend(words.into_iter().map(|words| (words, self.answered_at)));
         } else {
             self.say(&mail);
             self.hear(style.mail_ok, "");
             for (to, text) in offer.recipients.iter().zip(&texts) {
                 self.say(&rcpt(to));
-                said.push(joined(&self.hear(text, to)));
+                let words = joined(&self.hear(text, to));
+                said.push((words, self.answered_at));
             }
             if taken > 0 {
                 self.say("DATA\r\n");
                 self.hear(style.go_ahead, "");
             }
         }
-        let at_rcpt = self.answered_at;
-        let (words, at_end) = if taken > 0 { self.data(offer) } else { (String::new(), at_rcpt) };
+        let (words, at_end) = if taken > 0 { self.data(offer) } else { (String::new(), self.answered_at) };
         let answers = offer.judgement.recipients.iter().zip(said);
         answers
-            .map(|(answer, refusal)| match answer {
+            .map(|(answer, (refusal, at))| match answer {
                 Answer::Accepted => {
                     Said { at: at_end, answer: offer.judgement.data, words: words.clone(), after_data: true }
                 }
-                _ => Said { at: at_rcpt, answer: *answer, words: refusal, after_data: false },
+                _ => Said { at, answer: *answer, words: refusal, after_data: false },
             })
             .collect()
     }
