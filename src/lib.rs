@@ -28,6 +28,7 @@ pub mod limits;
 pub mod mail;
 pub mod mta;
 pub mod observation;
+pub mod simulate;
 pub mod sink;
 pub mod smtp;
 pub mod store;
