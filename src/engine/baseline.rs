@@ -10,7 +10,7 @@ use super::model::{MarkLaw, Model, RolePrior, SIDE_MARKS_MAX};
 use crate::time::PROFILE_BINS;
 
 /// Share that a day keeps of what was learned before: half after 14 days.
-pub const DAILY_MEMORY: f64 = 0.951_694_974_928_184_4;
+pub const DAILY_MEMORY: f64 = 0.9516951530106196;
 /// Weight of the prior dispersion, in squared messages.
 const DISPERSION_PRIOR_WEIGHT: f64 = 4.0;
 /// One over the prior dispersion r = 2.

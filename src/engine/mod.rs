@@ -12,6 +12,7 @@
 
 pub mod baseline;
 pub mod counts;
+pub mod course;
 mod decide;
 pub mod detector;
 pub mod episode;

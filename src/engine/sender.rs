@@ -5,9 +5,10 @@
 //!
 //! Between deliveries a sender is stored in small numbers; the test and the learning run in `f64`.
 
-use super::baseline::{Baseline, DAILY_MEMORY, hour_messages_max};
+use super::baseline::{Baseline, hour_messages_max};
 use super::counts::{HourCounts, StoredCounts};
-use super::detector::{Detector, Expected, STATES_MEMORY_SECONDS, Step};
+use super::course::{self, Course};
+use super::detector::{Detector, Expected, Step};
 use super::marks::Marks;
 use super::memory::Traits;
 use super::model::{MarkLaw, Model, REGISTERS_MAX, SIDE_MARKS_MAX, STATES_MAX};
@@ -15,19 +16,13 @@ use super::packed::{Small, array};
 use crate::company::Role;
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
-use crate::time::{CivilClock, MICROS_PER_DAY, MICROS_PER_HOUR, PROFILE_BINS, Timestamp};
+use crate::time::{CivilClock, PROFILE_BINS, Timestamp};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 pub use super::episode::{Episode, Sample};
 
-/// Silence after which whole days pass in one step, seconds.
-const DAYS_AT_ONCE_AFTER_SECONDS: f64 = 48.0 * 3_600.0;
-/// Days of silence that are walked one by one; of what was known before, 0.3 % is left after them.
-const IDLE_DAYS_WALKED: i64 = 120;
-/// Deliveries so near to each other hang together, seconds.
-const TOGETHER_SECONDS: f64 = 1.0;
 /// Steps of an hour in which watched hours are stored.
 const HOURS_UNIT: f64 = 16.0;
 
@@ -170,77 +165,35 @@ impl Sender {
         if self.clock.hour_index() >= to.hour_index() {
             return;
         }
-        let prior = model.prior(self.role);
-        let (mut test, mut learned) = (self.test.get(), self.learned.get(model));
-        while self.clock.hour_index() < to.hour_index() {
-            let hour = self.clock.hour_index();
-            let silent_seconds = self.clock.seconds_since(self.last_at);
-            let left_seconds = to.seconds_since(self.clock);
-            let at_rest = silent_seconds >= STATES_MEMORY_SECONDS && test.is_clear();
-            if at_rest
-                && silent_seconds >= DAYS_AT_ONCE_AFTER_SECONDS
-                && left_seconds >= DAYS_AT_ONCE_AFTER_SECONDS
-                && hour.rem_euclid(24) == 0
-            {
-                self.idle_days(model, clock, &mut learned, left_seconds);
-                continue;
-            }
-            let end = Timestamp::from_micros((hour + 1) * MICROS_PER_HOUR);
-            if at_rest && left_seconds >= STATES_MEMORY_SECONDS + 7_200.0 {
-                test.wait_hour_at_rest(learned.expected.rate);
-            } else {
-                test.wait(model, &learned.expected, end.seconds_since(self.clock));
-            }
-            self.clock = end;
-            let trusted = !self.hour_suspicious;
-            learned.end_hour(clock.profile_bin(hour), &self.hour, trusted);
-            self.traits.end_hour(trusted);
-            self.hour = HourCounts::default();
-            if hour.rem_euclid(24) == 23 {
-                learned.end_day();
-                self.traits.end_day();
-            }
-            learned.predict(model, prior, clock.profile_bin(hour + 1));
-            self.hour_suspicious = test.evidence() >= model.amber;
-        }
-        self.test = StoredTest::new(&test);
-        self.learned = StoredBaseline::new(&learned);
-    }
-
-    /// Whole days without mail and without suspicion, from the start of a day, leaving two days to be walked.
-    fn idle_days(&mut self, model: &Model, clock: &CivilClock, learned: &mut Baseline, left_seconds: f64) {
-        let prior = model.prior(self.role);
-        let days = ((left_seconds / 86_400.0) as i64 - 1).max(1);
-        let skipped = (days - IDLE_DAYS_WALKED).max(0);
-        if skipped > 0 {
-            learned.forget(DAILY_MEMORY.powi(skipped.min(10_000) as i32));
-        }
-        let first_day = self.clock.day_index() + skipped;
-        for day in first_day..first_day + days.min(IDLE_DAYS_WALKED) {
-            // Summer time may move two bins of one day by an hour: that is less than they are worth.
-            let local = clock.local_hour(day * 24);
-            learned.idle_day(prior, (0..24).map(|hour| CivilClock::bin_of_local_hour(local + hour)));
-            self.traits.end_day();
-        }
-        self.clock = Timestamp::from_micros(self.clock.as_micros().saturating_add(days * MICROS_PER_DAY));
-        learned.predict(model, prior, clock.profile_bin(self.clock.hour_index()));
+        let mut course = Course {
+            clock: self.clock,
+            last_at: self.last_at,
+            messages: self.messages,
+            hour: std::mem::take(&mut self.hour),
+            hour_suspicious: self.hour_suspicious,
+            test: self.test.get(),
+            learned: self.learned.get(model),
+        };
+        course.advance(model, model.prior(self.role), clock, to, &mut self.traits);
+        self.clock = course.clock;
+        self.hour = course.hour;
+        self.hour_suspicious = course.hour_suspicious;
+        self.test = StoredTest::new(&course.test);
+        self.learned = StoredBaseline::new(&course.learned);
     }
 
     /// Judges one delivery and counts it. Call [`Sender::advance`] first.
     pub fn deliver(&mut self, model: &Model, at: Timestamp, marks: &Marks) -> Step {
-        let together = self.messages > 0 && at.seconds_since(self.last_at).abs() < TOGETHER_SECONDS;
-        let weight = if together { model.same_second_weight } else { 1.0 };
         let expected = self.learned.expected(model);
+        let weight = course::weight(model, self.messages, self.last_at, at);
         let mut test = self.test.get();
-        if at > self.clock {
-            test.wait(model, &expected, at.seconds_since(self.clock));
-            self.clock = at;
-        }
+        test.wait(model, &expected, at.seconds_since(self.clock));
         let step = test.deliver(model, &expected, marks, weight);
         self.test = StoredTest::new(&test);
         self.hour.add(marks);
         self.hour_suspicious |= step.evidence >= model.amber;
         self.messages = self.messages.saturating_add(1);
+        self.clock = self.clock.max(at);
         self.last_at = self.last_at.max(at);
         step
     }
