@@ -68,3 +68,9 @@ pub const UNPARSED_SAMPLES_MAX: usize = 100;
 pub const UNPARSED_SAMPLE_BYTES_MAX: usize = 240;
 /// Times a line is counted for one `message repeated N times`.
 pub const LOG_REPEATS_MAX: u32 = 10_000;
+
+// The judge.
+/// Words that wait to become known to the company, in one hour.
+pub const WAITING_WORDS_MAX: usize = 4_096;
+/// State of one sender beside its recipient sketch and, under suspicion, its episode.
+pub const SENDER_BYTES_MAX: usize = 512;
