@@ -1,5 +1,7 @@
 //! Every form of the record against its official schema, or read back by a decoder written for the test.
 
+#![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
+
 mod alert_support;
 
 use alert_support::*;

@@ -3,6 +3,8 @@
 //! `cargo test --release --test alert_hostile` runs 100,000 strings; the long campaign is
 //! `PORTREEVE_HOSTILE_STRINGS=1000000 cargo test --release --test alert_hostile`.
 
+#![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
+
 mod alert_support;
 
 use alert_support::*;
