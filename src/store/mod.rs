@@ -4,6 +4,7 @@
 //! the outbox that sinks are fed from. *Bound*: the engine's bounds; [`keep::Retention`] for alerts and history.
 //! *Spec*: docs/architecture.md, state. One transaction carries all of one moment.
 
+mod checkpoint;
 mod damage;
 mod durable;
 mod error;
@@ -38,6 +39,8 @@ pub struct Store {
     unsaved: Unsaved,
     /// Seal of the shared state on disk, to leave it alone where nothing changed.
     shared_on_disk: Option<i64>,
+    /// Plays the log in; `None` for readers.
+    checkpointer: Option<checkpoint::Checkpointer>,
     /// Claims the directory while the store is open; `None` for readers.
     _lock: Option<std::fs::File>,
 }
@@ -123,6 +126,7 @@ impl Store {
         };
         let mut store = Store {
             connection,
+            checkpointer: Some(checkpoint::Checkpointer::start(&path)),
             path,
             key,
             troubles,
@@ -154,6 +158,7 @@ impl Store {
             troubles: Vec::new(),
             unsaved: Unsaved::default(),
             shared_on_disk: None,
+            checkpointer: None,
             _lock: None,
         })
     }
@@ -220,6 +225,9 @@ impl Store {
         self.write(shared, seal).map_err(StoreError::database(&self.path))?;
         self.shared_on_disk = Some(seal);
         self.unsaved = Unsaved::default();
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.committed(&self.connection);
+        }
         Ok(())
     }
 

@@ -247,7 +247,7 @@ pub fn connect(path: &Path, flags: OpenFlags) -> rusqlite::Result<Connection> {
     connection.set_prepared_statement_cache_capacity(32);
     connection.execute_batch("PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON;")?;
     if !flags.contains(OpenFlags::SQLITE_OPEN_READ_ONLY) {
-        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST;")?;
+        connection.execute_batch("PRAGMA synchronous = FULL; PRAGMA secure_delete = FAST; PRAGMA wal_autocheckpoint = 0; PRAGMA cache_size = -32768;")?;
     }
     Ok(connection)
 }
