@@ -76,6 +76,11 @@ pub fn event_at(alert: &Alert) -> Option<Timestamp> {
     Timestamp::parse_rfc3339(&alert.times.event)
 }
 
+/// `opened`, `updated` or `closed`.
+pub fn change_name(alert: &Alert) -> String {
+    variant_name(&alert.change)
+}
+
 /// A stamp of the record in milliseconds since the epoch, as several dialects want it.
 fn millis(stamp: &str) -> i64 {
     Timestamp::parse_rfc3339(stamp).map_or(0, |at| at.as_micros().div_euclid(1_000))

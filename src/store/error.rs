@@ -47,7 +47,7 @@ pub enum StoreError {
 }
 
 impl StoreError {
-    pub(super) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
+    pub(crate) fn file(path: &Path) -> impl FnOnce(std::io::Error) -> StoreError {
         let path = path.to_owned();
         move |source| StoreError::File { path, source }
     }
