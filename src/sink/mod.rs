@@ -18,6 +18,7 @@ mod plain;
 pub mod secret;
 pub mod splunk;
 pub mod stdout;
+mod sys;
 pub mod syslog;
 pub mod webhook;
 

@@ -5,15 +5,19 @@
 //!
 //! Syslog has no receipts. UDP is gone when it is sent. On TCP and TLS each batch has a connection of its own:
 //! after the last message we close our side and wait until the receiver, having read everything, closes its
-//! own. That is as good a receipt as there is; where it does not come in time, the batch counts as unconfirmed.
+//! own. With every byte acknowledged that is as good a receipt as there is; where it does not come in time, the batch
+//! counts as unconfirmed.
 
 use super::dial::{Guard, Tls, TlsSettings, connect, connect_udp};
+use super::sys::unacknowledged_bytes;
 use super::{Common, Deliver, Fate, Letter, Opened, Sending, SinkConfig, host_and_port, time_limit};
 use crate::alert::{Alert, Format, rfc5424};
 use schemars::JsonSchema;
 use serde::Deserialize;
+use std::io;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 
 /// Messages of one connection.
 const BATCH_MAX: usize = 500;
@@ -161,35 +165,50 @@ impl Syslog {
         let text = |error: super::dial::DialError| format!("{host}:{port}: {error}");
         let stream = connect(host, *port, guard, *limit).await.map_err(text)?;
         match &self.tls {
-            Some(tls) => hand_over(tls.wrap(stream, *limit).await.map_err(text)?, frames, *limit).await,
-            None => hand_over(stream, frames, *limit).await,
+            Some(tls) => {
+                let stream = tls.wrap(stream, *limit).await.map_err(text)?;
+                hand_over(stream, |stream| stream.get_ref().0, frames, *limit).await
+            }
+            None => hand_over(stream, |stream| stream, frames, *limit).await,
         }
     }
 }
 
-async fn hand_over(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
+/// Writes everything, closes our side, and waits for the receiver to close its own: whether it did.
+async fn hand_over<S: AsyncRead + AsyncWrite + Unpin>(
+    mut stream: S,
+    socket: impl Fn(&S) -> &TcpStream,
     frames: &[u8],
     limit: Duration,
 ) -> Result<bool, String> {
-    let write = async {
+    let exchange = async {
         stream.write_all(frames).await?;
         stream.flush().await?;
-        stream.shutdown().await
-    };
-    tokio::time::timeout(limit, write)
-        .await
-        .map_err(|_| "no answer in time")?
-        .map_err(|error| error.to_string())?;
-    let mut rest = [0u8; 256];
-    loop {
-        match tokio::time::timeout(limit, stream.read(&mut rest)).await {
-            Ok(Ok(0)) => return Ok(true),
-            Ok(Ok(_)) => {}
-            // A receiver that ends TLS without its closing alert still ended the stream after ours.
-            Ok(Err(error)) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(true),
-            Ok(Err(error)) => return Err(error.to_string()),
-            Err(_) => return Ok(false),
+        stream.shutdown().await?;
+        let mut rest = [0u8; 256];
+        loop {
+            match stream.read(&mut rest).await {
+                Ok(0) => break,
+                Ok(_) => {}
+                // A receiver that ends TLS without its closing alert still ended the stream.
+                Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => break,
+                Err(error) => return Err(error),
+            }
         }
+        // It may have closed before it got our last bytes: then they are never acknowledged but reset.
+        while unacknowledged_bytes(socket(&stream))? > 0 {
+            if let Some(error) = socket(&stream).take_error()? {
+                return Err(error);
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        socket(&stream).take_error()?.map_or(Ok(()), Err)
+    };
+    match tokio::time::timeout(limit, exchange).await {
+        Ok(Ok(())) => Ok(true),
+        Ok(Err(error)) => Err(error.to_string()),
+        // Still open and nothing wrong: a receiver that does not close. What it acknowledged, it has.
+        Err(_) if unacknowledged_bytes(socket(&stream)).is_ok_and(|bytes| bytes == 0) => Ok(false),
+        Err(_) => Err("no answer in time".into()),
     }
 }
