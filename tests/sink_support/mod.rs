@@ -63,7 +63,11 @@ impl World {
     }
 
     pub fn start(&self, configs: &[SinkConfig]) -> Delivery {
-        Delivery::start(self.path(), sink::open_all(configs).unwrap(), patience()).unwrap()
+        self.start_with(configs, patience())
+    }
+
+    pub fn start_with(&self, configs: &[SinkConfig], patience: Patience) -> Delivery {
+        Delivery::start(self.path(), sink::open_all(configs).unwrap(), patience).unwrap()
     }
 
     /// Delivers what is there.
