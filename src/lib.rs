@@ -20,6 +20,7 @@
 
 pub mod alert;
 pub mod capture;
+pub mod cli;
 pub mod company;
 pub mod config;
 pub mod engine;

@@ -6,7 +6,8 @@ use super::failure::{FAILED, Failure, Outcome};
 use super::inputs::{self, Input, Kind};
 use super::{print, read_config, state_directory};
 use crate::capture::{Live, LiveSettings};
-use crate::config::{Config, SinkConfig};
+use crate::config::Config;
+use crate::sink::{self, SinkConfig};
 use crate::store::Store;
 use clap::Args;
 use std::path::{Path, PathBuf};
@@ -136,23 +137,24 @@ fn about_state(directory: &Path) -> Finding {
     }
 }
 
+/// Opens the sink as `watch` would, without sending anything.
 fn about_sink(sink: &SinkConfig) -> Finding {
-    match sink {
-        SinkConfig::Stdout { .. } => Finding::Good("sink standard output".into()),
-        SinkConfig::File { path, .. } => {
-            let opened = std::fs::OpenOptions::new().append(true).create(false).open(path);
-            let name = path.display();
-            match opened {
-                Ok(_) => Finding::Good(format!("sink {name}: can be appended to")),
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-                    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-                    match tempfile::tempfile_in(parent) {
-                        Ok(_) => Finding::Good(format!("sink {name}: will be made")),
-                        Err(error) => Finding::Bad(format!("sink {name}: {error}; make its directory, writable by this user")),
-                    }
-                }
-                Err(error) => Finding::Bad(format!("sink {name}: {error}; make it writable by this user")),
-            }
+    let opened = match sink::open(sink) {
+        Ok(opened) => opened,
+        Err(error) => return Finding::Bad(error),
+    };
+    let SinkConfig::File(settings) = sink else { return Finding::Good(format!("sink {}: set up", opened.name)) };
+    let path = &settings.path;
+    let name = path.display();
+    let says = |error: std::io::Error| {
+        Finding::Bad(format!("sink {name}: {error}; make it, or its directory, writable by this user"))
+    };
+    match std::fs::OpenOptions::new().append(true).open(path) {
+        Ok(_) => Finding::Good(format!("sink {name}: can be appended to")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            tempfile::tempfile_in(parent).map_or_else(says, |_| Finding::Good(format!("sink {name}: will be made")))
         }
+        Err(error) => says(error),
     }
 }

@@ -40,12 +40,12 @@ pub fn run(arguments: &Arguments) -> Outcome {
         SimulateSettings { seed: arguments.seed, scenario: "demo".into(), days: None, accounts: None };
     eprintln!("making a small world of mail (seed {}) …", arguments.seed);
     let made = simulate(&settings, &world).map_err(Failure::running)?;
-    eprintln!("{made}");
+    eprintln!("{}", super::simulate::says(&made));
 
     let config = Config::read(&world.join("portreeve.toml")).map_err(Failure::running)?;
     let company = Arc::new(config.company().map_err(Failure::running)?);
     let mut judge = Judge::new(&config, Arc::clone(&company), None)?;
-    judge.add_sink("standard output", Sink::stdout(format));
+    judge.write_to("standard output", Sink::stdout(format));
     let threads = std::thread::available_parallelism().map_or(1, usize::from);
     let inputs = open_all(&files_below(&world)?, None)?;
     eprintln!("learning and judging it …\n");
@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(directory) = &arguments.keep {
         eprintln!("\nthe world is kept in {}", directory.display());
     }
-    Ok(if result.all_found_none_accused() && report.failures.is_empty() { 0 } else { FAILED })
+    Ok(if result.false_alarms == 0 && result.found == result.hijacks.len() as u64 && report.failures.is_empty() { 0 } else { FAILED })
 }
 
 /// The logs and captures of a world, sorted by name.

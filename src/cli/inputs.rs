@@ -6,7 +6,6 @@ use super::failure::Failure;
 use crate::capture::{CaptureFile, looks_like_capture};
 use crate::mta::{DIALECTS, Dialect, LogRoad};
 use crate::tail::LogFile;
-use crate::time::Timestamp;
 use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, Cursor, Read};
@@ -53,8 +52,6 @@ pub struct LogInput {
     pub file: LogFile,
     /// Its dialect; `None` for a log that is still empty.
     pub dialect: Option<&'static Dialect>,
-    /// When it was last written to, for stamps without a year.
-    pub modified_at: Option<Timestamp>,
 }
 
 /// Opens one input.
@@ -93,14 +90,8 @@ fn open_capture(path: &Path) -> Result<Input, Failure> {
 }
 
 fn open_log(path: &Path, dialect: Option<&'static Dialect>) -> Result<Input, Failure> {
-    let modified_at = std::fs::metadata(path).and_then(|meta| meta.modified()).ok().and_then(stamp_of);
     let file = LogFile::open(path).map_err(Failure::usage)?;
-    Ok(Input::Log(LogInput { name: path.display().to_string(), file, dialect, modified_at }))
-}
-
-fn stamp_of(time: std::time::SystemTime) -> Option<Timestamp> {
-    let since = time.duration_since(std::time::UNIX_EPOCH).ok()?;
-    Some(Timestamp::from_micros(i64::try_from(since.as_micros()).ok()?))
+    Ok(Input::Log(LogInput { name: path.display().to_string(), file, dialect }))
 }
 
 fn open_stdin(kind: Option<Kind>) -> Result<Input, Failure> {
@@ -115,14 +106,14 @@ fn open_stdin(kind: Option<Kind>) -> Result<Input, Failure> {
     let head = decompressed(Cursor::new(&raw), &raw);
     let reader = Cursor::new(raw).chain(stdin);
     let as_log = |dialect, reader| {
-        let file = LogFile::from_reader(Box::new(reader), name);
-        Input::Log(LogInput { name: name.into(), file, dialect, modified_at: None })
+        let file = LogFile::from_reader(reader, name).map_err(Failure::usage)?;
+        Ok(Input::Log(LogInput { name: name.into(), file, dialect }))
     };
     match kind {
-        Some(Kind::Log(dialect)) => Ok(as_log(Some(dialect), reader)),
+        Some(Kind::Log(dialect)) => as_log(Some(dialect), reader),
         None if !looks_like_capture(&head) => match LogRoad::looks_like(&head) {
-            Some(dialect) => Ok(as_log(Some(dialect), reader)),
-            None if head.is_empty() => Ok(as_log(None, reader)),
+            Some(dialect) => as_log(Some(dialect), reader),
+            None if head.is_empty() => as_log(None, reader),
             None => Err(not_recognised(name)),
         },
         _ => CaptureFile::from_reader(reader, name).map(Input::Capture).map_err(Failure::usage),

@@ -2,35 +2,47 @@
 //!
 //! *In*: observations in event time. *Out*: alerts in every sink. *Bound*: alerts of one commit. *Spec*:
 //! docs/architecture.md, state: what changed and the alerts it caused are committed together, and only then
-//! do the alerts leave.
+//! do the alerts leave, each sink from the outbox behind a cursor of its own.
 
 use super::failure::Failure;
-use crate::alert::{Alert, Format, format};
+use crate::alert::{Alert, Format, SensorRef, format, format_names};
 use crate::company::Company;
-use crate::config::{Config, SinkConfig};
+use crate::config::Config;
 use crate::engine::Engine;
-use crate::engine::incident::Change;
+use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
 use crate::observation::Observation;
-use crate::sink::Sink;
+use crate::sink::delivery::{Delivery, Patience, SinkStatus};
+use crate::sink::{Sink, SinkConfig, open_all};
 use crate::store::{AlertRow, Store};
+use crate::time::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Key of runs that keep no state: the same input then always gives the same alerts.
 const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
+
+/// Where alerts go from here.
+enum Outlet {
+    /// Straight to writers, for a run that keeps no state.
+    Writers(Vec<(String, Sink)>),
+    /// Through the outbox of the state.
+    Outbox(Delivery),
+}
 
 /// Engine, state and sinks.
 pub struct Judge {
     engine: Engine,
     store: Option<Store>,
-    sinks: Vec<(String, Sink)>,
-    waiting: Vec<Alert>,
-    alerts: Vec<Alert>,
+    outlet: Outlet,
+    sensor: Option<SensorRef>,
     /// Whether alerts leave; `false` while a clean history is learned.
     speaks: bool,
-    changes: Vec<crate::engine::incident::IncidentChange>,
+    changes: Vec<IncidentChange>,
+    waiting: Vec<Alert>,
+    alerts: Vec<Alert>,
 }
 
 impl Judge {
@@ -41,22 +53,38 @@ impl Judge {
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
         let mut engine = Engine::new(company, model, config.settings(), key);
         if let Some(store) = &store {
-            store.load(&mut engine).map_err(Failure::running)?;
+            for trouble in store.load(&mut engine).map_err(Failure::running)? {
+                tracing::warn!("{trouble:?}");
+            }
         }
         Ok(Judge {
             engine,
             store,
-            sinks: Vec::new(),
-            waiting: Vec::new(),
-            alerts: Vec::new(),
+            outlet: Outlet::Writers(Vec::new()),
+            sensor: config.sensor.clone().map(SensorRef::from),
             speaks: true,
             changes: Vec::new(),
+            waiting: Vec::new(),
+            alerts: Vec::new(),
         })
     }
 
-    /// Adds a sink by name.
-    pub fn add_sink(&mut self, name: &str, sink: Sink) {
-        self.sinks.push((name.to_owned(), sink));
+    /// Lets alerts go straight to a writer.
+    pub fn write_to(&mut self, name: &str, sink: Sink) {
+        match &mut self.outlet {
+            Outlet::Writers(writers) => writers.push((name.to_owned(), sink)),
+            outlet => *outlet = Outlet::Writers(vec![(name.to_owned(), sink)]),
+        }
+    }
+
+    /// Lets alerts go through the outbox of the state in `directory`.
+    pub fn deliver_to(&mut self, directory: &Path, sinks: &[SinkConfig]) -> Result<(), Failure> {
+        let opened = open_all(sinks).map_err(Failure::usage)?;
+        // Jitter keeps many sensors from knocking at once: any number that differs between installs will do.
+        let seed = self.store.as_ref().map_or(0, |store| store.key.digest(&[b"jitter"]));
+        let delivery = Delivery::start(directory, opened, Patience::usual(seed, wall_clock));
+        self.outlet = Outlet::Outbox(delivery.map_err(Failure::usage)?);
+        Ok(())
     }
 
     /// Learns without speaking.
@@ -72,7 +100,9 @@ impl Judge {
         }
         for change in self.changes.drain(..) {
             if self.speaks {
-                self.waiting.push(Alert::of(&change));
+                let mut alert = Alert::of(&change);
+                alert.sensor.clone_from(&self.sensor);
+                self.waiting.push(alert);
             }
         }
         if self.store.is_none() { self.send() } else { Ok(()) }
@@ -86,7 +116,7 @@ impl Judge {
     /// Commits what changed, then lets the alerts leave.
     pub fn commit(&mut self, positions: &[(String, String)]) -> Result<(), Failure> {
         if let Some(store) = &mut self.store {
-            let rows: Vec<AlertRow> = self.waiting.iter().map(row).collect();
+            let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
             store.commit(&mut self.engine, positions, &rows).map_err(Failure::running)?;
         }
         self.send()
@@ -98,13 +128,33 @@ impl Judge {
     }
 
     fn send(&mut self) -> Result<(), Failure> {
-        for alert in self.waiting.drain(..) {
-            for (name, sink) in &mut self.sinks {
-                sink.send(&alert).map_err(|error| Failure::output(name, &error))?;
+        match &mut self.outlet {
+            Outlet::Writers(writers) => {
+                for alert in &self.waiting {
+                    for (name, sink) in writers.iter_mut() {
+                        sink.send(alert).map_err(|error| Failure::output(name, &error))?;
+                    }
+                }
             }
-            self.alerts.push(alert);
+            Outlet::Outbox(delivery) => delivery.committed(),
         }
+        self.alerts.append(&mut self.waiting);
         Ok(())
+    }
+
+    /// Opens files anew, as after a rotation.
+    pub fn reopen_sinks(&self) {
+        if let Outlet::Outbox(delivery) = &self.outlet {
+            delivery.reopen();
+        }
+    }
+
+    /// Lets what is in the outbox leave, for at most so long. What is left stays there for the next run.
+    pub fn close_sinks(&mut self, within: Duration) -> Vec<SinkStatus> {
+        match std::mem::replace(&mut self.outlet, Outlet::Writers(Vec::new())) {
+            Outlet::Outbox(delivery) => delivery.finish(within),
+            Outlet::Writers(_) => Vec::new(),
+        }
     }
 
     /// The engine, for reports.
@@ -123,41 +173,13 @@ impl Judge {
     }
 }
 
-fn row(alert: &Alert) -> AlertRow {
-    AlertRow {
-        id: alert.id.clone(),
-        event_at: crate::alert::event_at(alert).map_or(0, |at| at.as_micros()),
-        incident: alert.incident.id.clone(),
-        record: serde_json::to_string(alert).unwrap_or_default(),
-    }
+/// Now, for the stamps of dead letters.
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }
 
 /// The form of a name, or what to use.
 pub fn format_named(name: &str) -> Result<&'static Format, Failure> {
-    format(name).ok_or_else(|| {
-        let known: Vec<&str> = crate::alert::FORMATS.iter().map(|format| format.name).collect();
-        Failure::usage(format!("format {name}: unknown; use {}", known.join(", ")))
-    })
-}
-
-/// Opens the sinks that the configuration names.
-pub fn configured_sinks(config: &Config) -> Result<Vec<(String, Sink)>, Failure> {
-    config
-        .sink
-        .iter()
-        .map(|sink| match sink {
-            SinkConfig::Stdout { format } => {
-                let format = format_named(format.as_deref().unwrap_or("ndjson"))?;
-                Ok(("standard output".to_owned(), Sink::stdout(format)))
-            }
-            SinkConfig::File { path, format } => {
-                let format = format_named(format.as_deref().unwrap_or("ndjson"))?;
-                let name = path.display().to_string();
-                let sink = Sink::file(path, format).map_err(|error| {
-                    Failure::usage(format!("{name}: {error}; the sink's directory must exist and be writable"))
-                })?;
-                Ok((name, sink))
-            }
-        })
-        .collect()
+    format(name).ok_or_else(|| Failure::usage(format!("format {name}: unknown; use {}", format_names())))
 }

@@ -6,20 +6,24 @@
 
 use super::failure::{ALERTED, FAILED, Failure, Outcome};
 use super::inputs::{self, Input, Kind};
-use super::judge::{Judge, configured_sinks, format_named};
+use super::judge::{Judge, format_named};
 use super::roads::{RoadReport, RoadSettings, Roads};
 use super::summary;
 use super::{read_config, state_directory};
+use crate::alert::Format;
 use crate::config::{Config, zone};
 use crate::observation::digest;
-use crate::sink::Sink;
+use crate::sink::{Sink, SinkConfig, file, stdout};
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Read};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::time::Duration;
 
+/// How long the sinks may take at the end.
+const DELIVERY_WAIT: Duration = Duration::from_secs(10);
 /// Observations between two commits.
 const COMMIT_EVERY: u64 = 250_000;
 
@@ -38,7 +42,7 @@ pub struct Arguments {
     /// Only learn: raise no alerts. For a history that is known to be clean
     #[arg(long)]
     learn: bool,
-    /// Form of the alerts: ndjson, ecs or text
+    /// Form of the alerts: ndjson, ecs, ocsf, cef, leef, rfc5424, xarf or text
     #[arg(short, long, default_value = "ndjson")]
     format: String,
     /// Write alerts to a file instead of standard output
@@ -70,33 +74,46 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if arguments.learn {
         judge.only_learn();
     }
-    match &arguments.output {
-        Some(path) => {
-            let name = path.display().to_string();
-            let sink = if state.is_some() { Sink::file(path, format) } else { Sink::new_file(path, format) };
-            let sink = sink.map_err(|error| {
-                Failure::usage(format!("{name}: {error}; give -o a path in a writable directory"))
-            })?;
-            judge.add_sink(&name, sink);
-        }
-        None => judge.add_sink("standard output", Sink::stdout(format)),
-    }
-    for (name, sink) in configured_sinks(&config)? {
-        if name != "standard output" {
-            judge.add_sink(&name, sink);
-        }
-    }
+    direct_output(arguments, &mut judge, format, state.as_deref())?;
     let settings = road_settings(&config, arguments.threads)?;
     let mut roads = Roads::new(&company, settings, opened);
     let progress = progress(&arguments.inputs, arguments.quiet);
     let name = state.is_some().then(|| name_of(&arguments.inputs)).flatten();
     play(&mut judge, &mut roads, name.as_deref(), &progress)?;
     progress.finish_and_clear();
+    let undelivered = judge.close_sinks(DELIVERY_WAIT).into_iter().filter_map(|status| status.trouble).collect();
     let report = roads.into_report();
     if !arguments.quiet {
         eprint!("{}", summary::of(&judge, &report, &company, &config));
     }
-    Ok(exit_code(arguments, &judge, &report))
+    Ok(exit_code(arguments, &judge, &report, undelivered))
+}
+
+/// Without state, alerts are written as they come. With state they go through its outbox, so that a run that
+/// was cut off neither loses nor repeats one.
+fn direct_output(
+    arguments: &Arguments,
+    judge: &mut Judge,
+    format: &'static Format,
+    state: Option<&Path>,
+) -> Result<(), Failure> {
+    let Some(state) = state else {
+        let (name, sink) = match &arguments.output {
+            None => ("standard output".to_owned(), Ok(Sink::stdout(format))),
+            Some(path) => (path.display().to_string(), Sink::new_file(path, format)),
+        };
+        let sink = sink.map_err(|error| {
+            Failure::usage(format!("{name}: {error}; give -o a path in a writable directory"))
+        })?;
+        judge.write_to(&name, sink);
+        return Ok(());
+    };
+    let (name, severity_min, format) = (None, None, Some(arguments.format.clone()));
+    let sink = match &arguments.output {
+        None => SinkConfig::Stdout(stdout::Settings { name, format, severity_min }),
+        Some(path) => SinkConfig::File(file::Settings { path: path.clone(), name, format, severity_min }),
+    };
+    judge.deliver_to(state, &[sink])
 }
 
 /// Judges everything that the roads give, from where the last run with this state got to.
@@ -124,11 +141,12 @@ pub fn play(judge: &mut Judge, roads: &mut Roads, name: Option<&str>, progress: 
     judge.commit(&position(count.max(judged_before)))
 }
 
-fn exit_code(arguments: &Arguments, judge: &Judge, report: &RoadReport) -> u8 {
-    for failure in &report.failures {
+fn exit_code(arguments: &Arguments, judge: &Judge, report: &RoadReport, undelivered: Vec<String>) -> u8 {
+    let failures = || report.failures.iter().chain(&undelivered);
+    for failure in failures() {
         eprintln!("portreeve: {failure}");
     }
-    if !report.failures.is_empty() {
+    if failures().next().is_some() {
         FAILED
     } else if arguments.exit_code && judge.opened().next().is_some() {
         ALERTED

@@ -152,7 +152,7 @@ impl LogStream {
                 name: log.name,
                 dialect: log.dialect,
                 zone: zone.clone(),
-                modified_at: log.modified_at,
+                modified_at: log.file.modified_at(),
             });
             let at = Timestamp::from_micros(i64::MIN);
             let mut cursor = LogCursor { file: log.file, source, line: Vec::new(), at };

@@ -22,8 +22,8 @@ enum Subject {
 /// Runs the command.
 pub fn run(arguments: &Arguments) -> Outcome {
     let schema = match arguments.of {
-        Subject::Alert => schemars::schema_for!(crate::alert::Alert),
-        Subject::Config => schemars::schema_for!(crate::config::Config),
+        Subject::Alert => crate::alert::schema(),
+        Subject::Config => schemars::schema_for!(crate::config::Config).into(),
     };
     let text = serde_json::to_string_pretty(&schema).map_err(Failure::running)?;
     print(&format!("{text}\n"))?;

@@ -3,7 +3,8 @@
 use super::failure::{Failure, Outcome};
 use super::print;
 use crate::alert::Alert;
-use crate::simulate::score::{Truth, score};
+use crate::simulate::score::score;
+use crate::simulate::truth::Truth;
 use clap::Args;
 use std::path::{Path, PathBuf};
 

@@ -2,7 +2,7 @@
 
 use super::failure::{Failure, Outcome};
 use super::shown;
-use crate::simulate::{SCENARIOS, SimulateSettings, simulate};
+use crate::simulate::{SCENARIOS, SimulateSettings, Summary, simulate};
 use clap::Args;
 use std::path::PathBuf;
 
@@ -45,6 +45,18 @@ pub fn run(arguments: &Arguments) -> Outcome {
         accounts: arguments.accounts,
     };
     let summary = simulate(&settings, &arguments.out).map_err(Failure::running)?;
-    eprintln!("{summary}");
+    eprintln!("{}", says(&summary));
     Ok(0)
+}
+
+/// What was made, in one line.
+pub fn says(summary: &Summary) -> String {
+    format!(
+        "{} log lines, {} frames ({} MB of captures), {} hijacks, {} benign bursts",
+        summary.log_lines,
+        summary.frames,
+        summary.capture_bytes / 1_000_000,
+        summary.truth.hijacks.len(),
+        summary.truth.benign.len()
+    )
 }
