@@ -176,11 +176,11 @@ pub fn put_sink(
     Ok(())
 }
 
+/// Name, cursor and place of a sink.
+pub type SinkRow = (String, i64, String);
+
 /// Name, cursor and place of all sinks whose seal is whole, and whether any is broken.
-pub fn sinks(
-    connection: &Connection,
-    key: &InstallKey,
-) -> rusqlite::Result<(Vec<(String, i64, String)>, bool)> {
+pub fn sinks(connection: &Connection, key: &InstallKey) -> rusqlite::Result<(Vec<SinkRow>, bool)> {
     let mut statement = connection.prepare("SELECT name, cursor, place, seal FROM sink ORDER BY name")?;
     let mut rows = statement.query([])?;
     let (mut list, mut broken) = (Vec::new(), false);
