@@ -5,6 +5,8 @@
 //! are offered, Suricata when they are parsed. The captures are read by path and are no part of the
 //! project; where the folder is absent the tests say so and pass.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 use portreeve::capture::{CaptureError, CaptureFile};
 use portreeve::company::Company;
 use portreeve::observation::{Fact, Observation, Oddity, Session, SessionEnd, Tls};
