@@ -49,3 +49,8 @@ pub const RECIPIENTS_KEPT_MAX: usize = 1_000;
 pub const WAITING_CLIENT_BYTES_MAX: usize = 64 << 10;
 /// Largest chunk size that is believed (RFC 3030 sets none), octets.
 pub const CHUNK_OCTETS_MAX: u64 = 1 << 40;
+
+// Wire.
+
+/// Directions of flows whose last octets are remembered, 1 KiB each.
+pub const HISTORIES_MAX: usize = 65_536;

@@ -274,7 +274,14 @@ impl WireRoad {
             self.close(place, at, SessionEnd::Closed, out);
         }
         if from_server && let Some(place) = self.table.find(&FlowKey::new(destination, source)) {
-            return Some((place, Side::Responder));
+            let superseded = self
+                .table
+                .peek(place)
+                .is_some_and(|flow| flow.connection.is_superseded_by(Side::Responder, segment));
+            if !superseded {
+                return Some((place, Side::Responder));
+            }
+            self.close(place, at, SessionEnd::Closed, out);
         }
         // With a server's port on both sides, SYN tells who opened; else the lower of both is the server's.
         let answers = segment.flags.has(Flags::SYN) && segment.flags.has(Flags::ACK);
