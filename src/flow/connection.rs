@@ -25,6 +25,9 @@ const PATIENCE_ONE_SIDED_SECONDS: f64 = 5.0;
 /// The same where the receiver has not acknowledged the octets: as long as a sender retransmits
 /// (RFC 6298 section 2.4 lets it wait a minute).
 const PATIENCE_UNPROVEN_SECONDS: f64 = 60.0;
+/// Segments with octets after which a peer that was not seen at all is not captured: long before, it
+/// would have acknowledged.
+const ALONE_SEGMENTS: u32 = 6;
 /// Hops by which routes of one connection differ at most; a segment with less to go is a decoy until the
 /// receiver acknowledges it.
 const HOPS_OFF_MAX: u8 = 10;
@@ -85,6 +88,8 @@ pub struct Connection {
     responder_start: Option<u32>,
     /// Whether it was picked up without its handshake.
     midstream: bool,
+    /// Segments with octets before both sides were seen.
+    alone: u32,
     /// A reset was seen, whether the receiver had to honour it or not.
     reset_seen: bool,
 }
@@ -118,6 +123,7 @@ impl Connection {
             scales: None,
             responder_start: None,
             midstream: !opens,
+            alone: 0,
             reset_seen: false,
         }
     }
@@ -142,9 +148,9 @@ impl Connection {
         self.stream(side).seen
     }
 
-    /// Whether originator and responder are seen once this side has sent a segment.
-    pub fn seen_after(&self, side: Side) -> (bool, bool) {
-        (self.originator.seen || side == Side::Originator, self.responder.seen || side == Side::Responder)
+    /// Whether a side has talked for so long without any answer that only it is captured.
+    pub fn is_alone(&self, side: Side) -> bool {
+        !self.stream(side.peer()).seen && self.alone >= ALONE_SEGMENTS
     }
 
     /// Whether a side has said that it sends no more.
@@ -243,6 +249,9 @@ impl Connection {
             Side::Originator => originator,
             Side::Responder => responder,
         });
+        if !self.is_two_way() && !piece.bytes.is_empty() {
+            self.alone = self.alone.saturating_add(1);
+        }
         let (own, peer) = self.pair(side);
         own.seen = true;
         let end = piece.start + piece.bytes.len() as u64 + piece.cut_bytes;

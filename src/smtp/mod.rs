@@ -228,9 +228,9 @@ impl WireRoad {
         // Both counters are borrowed apart while the segment is taken.
         let mut flow_counters = std::mem::take(&mut self.counters.flow);
         let mut around = Surroundings { at, budget: &mut self.budget, counters: &mut flow_counters };
-        let seen = connection.seen_after(side);
-        let mut outlet =
-            Outlet { at, one_sided: !seen.1, originator_seen: seen.0, out, counters: &mut self.counters };
+        let one_sided = connection.is_alone(Side::Originator);
+        let originator_seen = side == Side::Originator || connection.is_seen(Side::Originator);
+        let mut outlet = Outlet { at, one_sided, originator_seen, out, counters: &mut self.counters };
         let midstream = connection.is_midstream();
         connection.segment(side, segment, &mut around, &mut |event| {
             let session = session.get_or_insert_with(|| {
