@@ -15,11 +15,18 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
+pub mod pipeline;
+
 /// A new engine.
 pub fn engine(key: InstallKey) -> Engine {
+    engine_with(key, Settings::default())
+}
+
+/// A new engine with settings.
+pub fn engine_with(key: InstallKey, settings: Settings) -> Engine {
     let networks = vec!["10.0.0.0/8".parse().unwrap()];
     let company = Arc::new(Company::new(networks, &["corp.example".into()], vec![], CivilClock::utc()));
-    Engine::new(company, Model::shipped().unwrap(), Settings::default(), key)
+    Engine::new(company, Model::shipped().unwrap(), settings, key)
 }
 
 /// One delivery of sender number `sender`, `seconds` after a fixed Monday.
