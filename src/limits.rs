@@ -50,6 +50,12 @@ pub const WAITING_CLIENT_BYTES_MAX: usize = 64 << 10;
 /// Largest chunk size that is believed (RFC 3030 sets none), octets.
 pub const CHUNK_OCTETS_MAX: u64 = 1 << 40;
 
+// The judge.
+/// Words that wait to become known to the company, in one hour.
+pub const WAITING_WORDS_MAX: usize = 4_096;
+/// State of one sender beside its recipient sketch and, under suspicion, its episode.
+pub const SENDER_BYTES_MAX: usize = 512;
+
 // Alerts, store and sinks.
 
 /// Longest sender name in an alert, bytes in a JSON string.
