@@ -15,6 +15,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
+pub mod disk;
 pub mod pipeline;
 
 /// A new engine.
@@ -67,10 +68,15 @@ pub fn alert(n: i64) -> portreeve::alert::Alert {
     portreeve::alert::Alert::of_trouble("test", &n.to_string(), at, &format!("Alert number {n}."), "Nothing.")
 }
 
-/// A temporary directory, in memory where there is such a place: these tests are about bytes, not about disks.
-pub fn quick_directory() -> tempfile::TempDir {
+/// Where files are quick: in memory where there is such a place. These tests are about bytes, not about disks.
+pub fn quick_place() -> std::path::PathBuf {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+    if memory.is_dir() { memory.into() } else { std::env::temp_dir() }
+}
+
+/// A temporary directory there.
+pub fn quick_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(quick_place()).unwrap()
 }
 
 /// Copies all files of a directory, not what is below it.

@@ -53,6 +53,18 @@ pub fn sink(directory: &Path) -> SinkConfig {
 
 /// Runs from where the state says to the end, or to the given delivery. Says what is durable on standard output.
 pub fn run(directory: &Path, until: i64) {
+    run_saying(directory, until, |line| {
+        // One write: what is acknowledged is acknowledged whole.
+        let _ = std::io::stdout().write_all(line.as_bytes());
+    });
+}
+
+/// As [`run`], in this process and without a word.
+pub fn run_quietly(directory: &Path, until: i64) {
+    run_saying(directory, until, |_| {});
+}
+
+fn run_saying(directory: &Path, until: i64, say: impl Fn(&str)) {
     let mut store = Store::open(directory).unwrap();
     assert!(store.troubles.is_empty(), "{:?}", store.troubles);
     let patience = Patience {
@@ -77,10 +89,9 @@ pub fn run(directory: &Path, until: i64) {
         store.commit(&mut engine, &[("input".into(), next.to_string())], &rows).unwrap();
         drivers.committed();
         let ids: Vec<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-        // One write: what is acknowledged is acknowledged whole.
-        let _ = std::io::stdout().write_all(format!("durable {next} {}\n", ids.join(" ")).as_bytes());
+        say(&format!("durable {next} {}\n", ids.join(" ")));
     }
     let status = drivers.finish(Duration::from_secs(60)).remove(0);
     assert_eq!((status.trouble, status.dead), (None, 0));
-    let _ = std::io::stdout().write_all(b"done\n");
+    say("done\n");
 }
