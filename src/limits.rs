@@ -50,6 +50,25 @@ pub const WAITING_CLIENT_BYTES_MAX: usize = 64 << 10;
 /// Largest chunk size that is believed (RFC 3030 sets none), octets.
 pub const CHUNK_OCTETS_MAX: u64 = 1 << 40;
 
+// The log road.
+
+/// Longest log line kept, bytes; what is longer is cut there and counted.
+pub const LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Bytes taken out of a compressed log (64 GiB).
+pub const UNPACKED_LOG_BYTES_MAX: u64 = 64 << 30;
+/// Largest expansion of a compressed log; repetitive real logs stay below 100.
+pub const UNPACKED_LOG_RATIO_MAX: u64 = 500;
+/// Messages remembered between their lines, per generation; two generations are kept.
+pub const OPEN_MESSAGES_MAX: usize = 131_072;
+/// Deferred recipients remembered to know a retry, per generation; two generations are kept.
+pub const DEFERRED_RECIPIENTS_MAX: usize = 1_000_000;
+/// Unparsed lines kept as samples.
+pub const UNPARSED_SAMPLES_MAX: usize = 100;
+/// Bytes of an unparsed line kept in its sample.
+pub const UNPARSED_SAMPLE_BYTES_MAX: usize = 240;
+/// Times a line is counted for one `message repeated N times`.
+pub const LOG_REPEATS_MAX: u32 = 10_000;
+
 // The judge.
 /// Words that wait to become known to the company, in one hour.
 pub const WAITING_WORDS_MAX: usize = 4_096;
