@@ -271,9 +271,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{
-        BlastRadius, Coverage, IncidentRef, SCHEMA_VERSION, SenderRef, Severity, TestRef, Times,
-    };
+    use crate::alert::{IncidentRef, SenderRef};
     use crate::simulate::truth::SeenBy;
 
     fn name(kind: &str, name: &str) -> SenderName {
@@ -281,14 +279,10 @@ mod tests {
     }
 
     fn alert(id: &str, at_seconds: i64, kind: Kind, sender: SenderName, related: Vec<SenderName>) -> Alert {
-        let at = Timestamp::from_seconds(at_seconds).to_rfc3339();
-        let times = Times { first: at.clone(), last: at.clone(), event: at.clone(), opened: at };
+        let at = Timestamp::from_seconds(at_seconds);
         Alert {
-            schema_version: SCHEMA_VERSION.into(),
             id: id.into(),
-            change: Change::Opened,
             incident: IncidentRef { id: id.into(), sequence: 0 },
-            times,
             sender: SenderRef {
                 kind: sender.kind,
                 name: sender.name,
@@ -297,17 +291,7 @@ mod tests {
             },
             related,
             kind,
-            confidence: 0.9,
-            severity: Severity { name: "high".into(), score: 73 },
-            headline: String::new(),
-            evidence: Vec::new(),
-            benign_explanations: Vec::new(),
-            test: TestRef { evidence_nats: 9.0, threshold_nats: 8.0, template: String::new() },
-            blast_radius: BlastRadius { messages: 1, recipients_accepted: 0, addresses: 1 },
-            coverage: Coverage { vantages: Vec::new(), hidden_share: 0.0 },
-            samples: Vec::new(),
-            attack_techniques: Vec::new(),
-            next_steps: Vec::new(),
+            ..Alert::of_trouble("", "", at, "", "")
         }
     }
 
