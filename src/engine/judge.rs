@@ -129,12 +129,14 @@ impl Engine {
         });
         let block = block.map(|address| SenderId::Block(block_of(address)));
         let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
+        // A young install asks for more evidence before it accuses, and as much more before it stops to learn.
+        let amber = self.model.amber + self.margin(observation.vantage);
         let mut suspected = false;
         for id in [&egress, &origin, &block].into_iter().flatten() {
             let key = SenderKey { vantage: observation.vantage, id: id.clone() };
             let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
             if let Some(judgement) = self.judge(observation, &key, path, marks, through, sample) {
-                suspected |= judgement.evidence >= self.model.amber;
+                suspected |= judgement.evidence >= amber;
                 self.decide(&key, &judgement, out);
             }
         }
@@ -210,14 +212,15 @@ impl Engine {
             .entry(key.clone())
             .or_insert_with(|| Box::new(Sender::new(&self.model, role, at, clock)));
         self.counters.late += u64::from(at < sender.last_at);
-        sender.advance(&self.model, clock, at);
+        let amber = self.model.amber + margin;
+        sender.advance(&self.model, clock, amber, at);
         marks.foreign = roads::foreign(&sender.traits, road, seen, settled);
         marks.reverse_path = path.map(|path| reverse_path_class(&sender.traits, road, path, settled));
         learn_traits(sender, seen, path);
         if through.is_some() && sender.last_egress.as_deref() != through {
             sender.last_egress = through.cloned().map(Box::new);
         }
-        let step = sender.deliver(&self.model, at, &marks);
+        let step = sender.deliver(&self.model, amber, at, &marks);
         if step.clear && !self.incidents.contains_key(&key.id) {
             sender.end_episode();
         } else {

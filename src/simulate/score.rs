@@ -271,7 +271,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{IncidentRef, SenderRef};
+    use crate::alert::{IncidentRef, SenderRef, Times};
     use crate::simulate::truth::SeenBy;
 
     fn name(kind: &str, name: &str) -> SenderName {
@@ -279,10 +279,11 @@ mod tests {
     }
 
     fn alert(id: &str, at_seconds: i64, kind: Kind, sender: SenderName, related: Vec<SenderName>) -> Alert {
-        let at = Timestamp::from_seconds(at_seconds);
+        let at = Timestamp::from_seconds(at_seconds).to_rfc3339();
         Alert {
             id: id.into(),
             incident: IncidentRef { id: id.into(), sequence: 0 },
+            times: Times { first: at.clone(), last: at.clone(), event: at.clone(), opened: at },
             sender: SenderRef {
                 kind: sender.kind,
                 name: sender.name,
@@ -291,7 +292,7 @@ mod tests {
             },
             related,
             kind,
-            ..Alert::of_trouble("", "", at, "", "")
+            ..Alert::of_trouble("test", id, Timestamp::from_seconds(at_seconds), "", "")
         }
     }
 
