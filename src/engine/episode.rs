@@ -37,7 +37,7 @@ pub struct Episode {
     pub accused: Vec<f64>,
 }
 
-/// One delivery shown as an example. The forward-path's local part is never kept here.
+/// One delivery shown as an example. Names of recipients are kept only where `Settings::recipients_named` says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// When.
@@ -50,6 +50,8 @@ pub struct Sample {
     pub responder: Option<IpAddr>,
     /// Reverse-path; empty for the null path.
     pub reverse_path: Option<Untrusted>,
+    /// The whole forward-path, where the settings ask for it.
+    pub forward_path: Option<Untrusted>,
     /// Domain of the forward-path.
     pub forward_domain: Option<Untrusted>,
     /// Keyed digest of the whole forward-path.

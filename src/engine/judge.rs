@@ -13,7 +13,7 @@ use super::roads::{
 use super::sender::{Sample, Sender, SenderId, SenderKey};
 use crate::company::Role;
 use crate::limits;
-use crate::mail::{Mailbox, ReversePath, Untrusted, registrable_domain};
+use crate::mail::{Mailbox, ReversePath, Untrusted, redact_reply, redact_reverse_path, registrable_domain};
 use crate::observation::{Delivery, Observation, SenderKeys, Session};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
@@ -56,7 +56,8 @@ impl Engine {
             ..Marks::default()
         };
         let path = delivery.reverse_path.as_ref().map(|path| self.path_trait(path));
-        let sample = || sample(observation, delivery, recipient);
+        let named = self.settings.recipients_named;
+        let sample = || sample(observation, delivery, recipient, named);
         let suspected = self.judge_all(observation, path, marks, &sample, out);
         if let Some(digest) = recipient.filter(|_| !suspected) {
             let road = &mut self.roads[observation.vantage as usize];
@@ -296,8 +297,12 @@ fn network_of(client: IpAddr) -> Vec<u8> {
     }
 }
 
-fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>) -> Sample {
+/// An example. The recipient's name is taken out of everything, unless the settings ask for it.
+fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>, named: bool) -> Sample {
     let domain = |mailbox: &Mailbox| Untrusted::bounded(mailbox.domain(), limits::PATH_BYTES_MAX);
+    let to = delivery.forward_path.as_ref();
+    let text = delivery.reply.as_ref().and_then(|reply| reply.text.as_ref());
+    let path = |path: &Untrusted| if named { path.clone() } else { redact_reverse_path(path, to) };
     Sample {
         at: observation.at,
         address: observation.sender.address,
@@ -306,11 +311,12 @@ fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>
         reverse_path: delivery
             .reverse_path
             .as_ref()
-            .map(|path| path.mailbox().map_or_else(Untrusted::default, |mailbox| mailbox.address().clone())),
-        forward_domain: delivery.forward_path.as_ref().map(domain),
+            .map(|reverse| reverse.mailbox().map_or_else(Untrusted::default, |from| path(from.address()))),
+        forward_path: to.filter(|_| named).map(|mailbox| mailbox.address().clone()),
+        forward_domain: to.map(domain),
         forward_path_digest: recipient,
         code: delivery.reply.as_ref().and_then(|reply| reply.code),
-        text: delivery.reply.as_ref().and_then(|reply| reply.text.clone()),
+        text: text.map(|text| if named { text.clone() } else { redact_reply(text, to) }),
         queue_id: delivery.queue_id.clone(),
     }
 }
@@ -322,6 +328,7 @@ fn hidden_sample(observation: &Observation, session: &Session) -> Sample {
         client: observation.sender.client,
         responder: Some(session.responder),
         reverse_path: None,
+        forward_path: None,
         forward_domain: None,
         forward_path_digest: None,
         code: None,
