@@ -97,7 +97,11 @@ fn count(tally: &mut Tally, fact: &Fact) {
             tally.sessions += 1;
             tally.hidden_messages += session.opaque.map_or(0, |opaque| u64::from(opaque.messages_estimated));
         }
-        Fact::Attempt(attempt) if attempt.outcome == AttemptOutcome::Unanswered => tally.unanswered += 1,
+        Fact::Attempt(attempt) => match attempt.outcome {
+            AttemptOutcome::Unanswered => tally.unanswered += 1,
+            AttemptOutcome::Refused => tally.connections_refused += 1,
+            AttemptOutcome::Answered => {}
+        },
         _ => {}
     }
 }

@@ -57,7 +57,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     findings.push(match state_directory(arguments.state.as_ref(), &config) {
         Some(directory) => about_state(&directory),
-        None => Finding::Notice("state: none is kept: what is learned is lost at the end; set [state] directory".into()),
+        None => Finding::Notice(
+            "state: none is kept: what is learned is lost at the end; set [state] directory".into(),
+        ),
     });
     findings.extend(config.sink.iter().map(about_sink));
     report(&findings)
@@ -85,7 +87,8 @@ fn about_company(config: &Config) -> Finding {
     let networks = &config.company.networks;
     if networks.is_empty() {
         return Finding::Notice(
-            "company: no networks declared: private addresses are taken to be ours; set [company] networks".into(),
+            "company: no networks declared: private addresses are taken to be ours; set [company] networks"
+                .into(),
         );
     }
     let list: Vec<String> = networks.iter().map(ToString::to_string).collect();
@@ -94,7 +97,10 @@ fn about_company(config: &Config) -> Finding {
 
 fn about_budget(config: &Config) -> Finding {
     let budget = config.detect.false_alarms_per_1000_sender_days;
-    Finding::Good(format!("budget: {budget} false alarms in 1,000 sender-days: with 300 senders, one in {:.0} days by chance", 1000.0 / budget / 300.0))
+    Finding::Good(format!(
+        "budget: {budget} false alarms in 1,000 sender-days: with 300 senders, one in {:.0} days by chance",
+        1000.0 / budget / 300.0
+    ))
 }
 
 fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Finding {
@@ -114,7 +120,9 @@ fn about_log(path: &Path, dialect: Option<&str>) -> Finding {
     match inputs::open(&name.to_string(), kind) {
         Ok(Input::Log(log)) => match log.dialect {
             Some(dialect) => Finding::Good(format!("log {name}: can be read, dialect {}", dialect.name)),
-            None => Finding::Notice(format!("log {name}: is empty: its dialect will be told from its first lines")),
+            None => Finding::Notice(format!(
+                "log {name}: is empty: its dialect will be told from its first lines"
+            )),
         },
         Ok(Input::Capture(_)) => Finding::Bad(format!("log {name}: is a capture; give it to `replay`")),
         Err(failure) => Finding::Bad(format!("log {}", failure.text)),
@@ -125,10 +133,13 @@ fn about_log(path: &Path, dialect: Option<&str>) -> Finding {
 fn about_state(directory: &Path) -> Finding {
     let name = directory.display();
     if !directory.exists() {
-        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let parent =
+            directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
         return match tempfile::tempfile_in(parent) {
             Ok(_) => Finding::Good(format!("state {name}: will be made")),
-            Err(error) => Finding::Bad(format!("state {name}: cannot be made: {error}; make it and give it to this user")),
+            Err(error) => Finding::Bad(format!(
+                "state {name}: cannot be made: {error}; make it and give it to this user"
+            )),
         };
     }
     match Store::open(directory) {
@@ -143,7 +154,9 @@ fn about_sink(sink: &SinkConfig) -> Finding {
         Ok(opened) => opened,
         Err(error) => return Finding::Bad(error),
     };
-    let SinkConfig::File(settings) = sink else { return Finding::Good(format!("sink {}: set up", opened.name)) };
+    let SinkConfig::File(settings) = sink else {
+        return Finding::Good(format!("sink {}: set up", opened.name));
+    };
     let path = &settings.path;
     let name = path.display();
     let says = |error: std::io::Error| {
@@ -152,8 +165,10 @@ fn about_sink(sink: &SinkConfig) -> Finding {
     match std::fs::OpenOptions::new().append(true).open(path) {
         Ok(_) => Finding::Good(format!("sink {name}: can be appended to")),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-            tempfile::tempfile_in(parent).map_or_else(says, |_| Finding::Good(format!("sink {name}: will be made")))
+            let parent =
+                path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            tempfile::tempfile_in(parent)
+                .map_or_else(says, |_| Finding::Good(format!("sink {name}: will be made")))
         }
         Err(error) => says(error),
     }

@@ -10,8 +10,8 @@ use super::roads::Roads;
 use super::score::read_truth;
 use super::{print, summary};
 use crate::config::Config;
-use crate::sink::Sink;
 use crate::simulate::{SimulateSettings, score::score, simulate};
+use crate::sink::Sink;
 use clap::Args;
 use indicatif::ProgressBar;
 use std::path::{Path, PathBuf};
@@ -62,7 +62,16 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(directory) = &arguments.keep {
         eprintln!("\nthe world is kept in {}", directory.display());
     }
-    Ok(if result.false_alarms == 0 && result.found == result.hijacks.len() as u64 && report.failures.is_empty() { 0 } else { FAILED })
+    Ok(
+        if result.false_alarms == 0
+            && result.found == result.hijacks.len() as u64
+            && report.failures.is_empty()
+        {
+            0
+        } else {
+            FAILED
+        },
+    )
 }
 
 /// The logs and captures of a world, sorted by name.

@@ -81,7 +81,8 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let name = state.is_some().then(|| name_of(&arguments.inputs)).flatten();
     play(&mut judge, &mut roads, name.as_deref(), &progress)?;
     progress.finish_and_clear();
-    let undelivered = judge.close_sinks(DELIVERY_WAIT).into_iter().filter_map(|status| status.trouble).collect();
+    let undelivered =
+        judge.close_sinks(DELIVERY_WAIT).into_iter().filter_map(|status| status.trouble).collect();
     let report = roads.into_report();
     if !arguments.quiet {
         eprint!("{}", summary::of(&judge, &report, &company, &config));
@@ -117,13 +118,19 @@ fn direct_output(
 }
 
 /// Judges everything that the roads give, from where the last run with this state got to.
-pub fn play(judge: &mut Judge, roads: &mut Roads, name: Option<&str>, progress: &ProgressBar) -> Result<(), Failure> {
+pub fn play(
+    judge: &mut Judge,
+    roads: &mut Roads,
+    name: Option<&str>,
+    progress: &ProgressBar,
+) -> Result<(), Failure> {
     let judged_before = match name {
         Some(name) => judge.position(name)?.and_then(|position| position.parse().ok()).unwrap_or(0u64),
         None => 0,
     };
     let bytes_read = roads.bytes_read();
-    let position = |count: u64| name.map(|name| (name.to_owned(), count.to_string())).into_iter().collect::<Vec<_>>();
+    let position =
+        |count: u64| name.map(|name| (name.to_owned(), count.to_string())).into_iter().collect::<Vec<_>>();
     let mut count = 0u64;
     while let Some(observation) = roads.next()? {
         count += 1;

@@ -99,7 +99,10 @@ impl WireStream {
                 self.road.packet(&packet, out);
                 let full = out.len() >= BATCH || packets >= READ_MAX;
                 // A file that stands alone needs no look ahead.
-                if full || until.is_some_and(|next| self.files[index].peek_at().is_none_or(|at| (at, index) > next)) {
+                if full
+                    || until
+                        .is_some_and(|next| self.files[index].peek_at().is_none_or(|at| (at, index) > next))
+                {
                     self.queue(index);
                     break;
                 }
@@ -183,7 +186,10 @@ impl LogStream {
                 if !cursor.advance(&mut self.road, &mut self.report) {
                     break;
                 }
-                if until.is_some_and(|next| (cursor.at, index) > next) || out.len() >= BATCH || lines >= READ_MAX {
+                if until.is_some_and(|next| (cursor.at, index) > next)
+                    || out.len() >= BATCH
+                    || lines >= READ_MAX
+                {
                     self.heap.push(Reverse((cursor.at, index)));
                     break;
                 }
@@ -346,7 +352,9 @@ impl Roads {
                 first = Some((*at, index));
             }
         }
-        Ok(first.and_then(|(_, index)| self.lanes[index].waiting.pop_front()).map(|(_, observation)| observation))
+        Ok(first
+            .and_then(|(_, index)| self.lanes[index].waiting.pop_front())
+            .map(|(_, observation)| observation))
     }
 
     /// Bytes read so far, of all inputs, after decompression.

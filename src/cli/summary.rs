@@ -43,7 +43,8 @@ fn of_wire(wire: &WireCounters) -> String {
             .oddities
             .iter()
             .map(|(oddity, count)| {
-                let name = serde_json::to_value(oddity).ok().and_then(|name| name.as_str().map(str::to_owned));
+                let name =
+                    serde_json::to_value(oddity).ok().and_then(|name| name.as_str().map(str::to_owned));
                 format!("{} {}", name.unwrap_or_default(), grouped(*count))
             })
             .collect();
@@ -93,7 +94,10 @@ pub fn of_engine(judge: &Judge, config: &Config) -> String {
         config.detect.false_alarms_per_1000_sender_days,
     ));
     for alert in judge.opened() {
-        text.push_str(&format!("          {} {}: {}\n", alert.times.event, alert.severity.name, alert.headline));
+        text.push_str(&format!(
+            "          {} {}: {}\n",
+            alert.times.event, alert.severity.name, alert.headline
+        ));
     }
     text
 }
