@@ -1,5 +1,7 @@
 //! SMTP dialogues as a mail person writes them, and what must come out of them.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 mod wire_support;
 
 use portreeve::observation::{Oddity, SessionEnd, Tls};
