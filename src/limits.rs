@@ -68,3 +68,7 @@ pub const UNPARSED_SAMPLES_MAX: usize = 100;
 pub const UNPARSED_SAMPLE_BYTES_MAX: usize = 240;
 /// Times a line is counted for one `message repeated N times`.
 pub const LOG_REPEATS_MAX: u32 = 10_000;
+/// Bytes taken from a followed log before its position can be written down again.
+pub const POLL_BYTES_MAX: usize = 4 << 20;
+/// Rotated files of one log that are looked at.
+pub const ROTATED_FILES_MAX: usize = 1_000;

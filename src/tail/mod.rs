@@ -4,9 +4,15 @@
 //! `limits::LOG_LINE_BYTES_MAX`; compressed input by `limits::UNPACKED_LOG_BYTES_MAX` and
 //! `limits::UNPACKED_LOG_RATIO_MAX`. *Spec*: RFC 1952, RFC 8878.
 
+mod current;
 mod file;
+mod follow;
+mod mark;
+mod place;
+mod rotated;
 
 pub use file::LogFile;
+pub use follow::{FollowCounters, Follower, Position};
 
 /// Why lines could not be read. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
