@@ -68,6 +68,26 @@ pub const UNPARSED_SAMPLES_MAX: usize = 100;
 pub const UNPARSED_SAMPLE_BYTES_MAX: usize = 240;
 /// Times a line is counted for one `message repeated N times`.
 pub const LOG_REPEATS_MAX: u32 = 10_000;
+
+// The judge.
+/// Words that wait to become known to the company, in one hour.
+pub const WAITING_WORDS_MAX: usize = 4_096;
+/// State of one sender beside its recipient sketch and, under suspicion, its episode.
+pub const SENDER_BYTES_MAX: usize = 512;
+
+// Alerts, store and sinks.
+
+/// Longest sender name in an alert, bytes in a JSON string.
+pub const ALERT_NAME_BYTES_MAX: usize = 255;
+/// Longest text of a sample in an alert, bytes in a JSON string.
+pub const ALERT_SAMPLE_TEXT_BYTES_MAX: usize = 320;
+/// Longest sentence of ours that quotes something, bytes in a JSON string.
+pub const ALERT_TEXT_BYTES_MAX: usize = 1_024;
+/// Names of related senders in one alert, bytes in a JSON line; what is beyond is counted.
+pub const ALERT_RELATED_BYTES_MAX: usize = 6 << 10;
+/// Longest line of any JSON form of an alert, bytes.
+pub const ALERT_LINE_BYTES_MAX: usize = 32 << 10;
+
 /// Bytes taken from a followed log before its position can be written down again.
 pub const POLL_BYTES_MAX: usize = 4 << 20;
 /// Rotated files of one log that are looked at.

@@ -96,10 +96,19 @@ impl CivilClock {
 
     /// The bin (0..48) of an hour counted since the epoch.
     pub fn profile_bin(&self, hour_index: i64) -> usize {
+        CivilClock::bin_of_local_hour(self.local_hour(hour_index))
+    }
+
+    /// The same hour as the company's clocks count it: hours since 1970-01-01T00:00 local time.
+    pub fn local_hour(&self, hour_index: i64) -> i64 {
         let Some(seconds) = hour_index.checked_mul(3_600) else { return 0 };
         let Ok(stamp) = jiff::Timestamp::from_second(seconds) else { return 0 };
-        let offset = self.zone.to_offset(stamp).seconds() as i64;
-        let local_hour = (seconds + offset).div_euclid(3_600);
+        let offset = i64::from(self.zone.to_offset(stamp).seconds());
+        (seconds + offset).div_euclid(3_600)
+    }
+
+    /// The bin (0..48) of a local hour.
+    pub fn bin_of_local_hour(local_hour: i64) -> usize {
         // 1970-01-01 was a Thursday; with Monday as 0 that is 3.
         let weekday = (local_hour.div_euclid(24) + 3).rem_euclid(7);
         let hour = local_hour.rem_euclid(24) as usize;

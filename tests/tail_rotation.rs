@@ -9,7 +9,7 @@
 use flate2::Compression;
 use flate2::read::MultiGzDecoder;
 use flate2::write::GzEncoder;
-use portreeve::tail::{Follower, Position};
+use portreeve::tail::Follower;
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::collections::BTreeSet;
@@ -38,7 +38,7 @@ struct World {
     rotations: u32,
     follower: Option<Follower>,
     /// What a crash leaves: position and lines, written down together.
-    kept: (Option<Position>, Vec<u64>),
+    kept: (Option<String>, Vec<u64>),
     lines: Vec<u64>,
     gaps: u64,
     /// Whether all rotations are copytruncate.
@@ -58,7 +58,7 @@ impl World {
         let writer = OpenOptions::new().create(true).append(true).open(&path).unwrap();
         World {
             directory: directory.into(),
-            follower: Some(Follower::new(&path)),
+            follower: Some(Follower::from_start(&path).unwrap()),
             path,
             naming,
             rng: StdRng::seed_from_u64(seed),
@@ -174,12 +174,8 @@ impl World {
 
     fn poll(&mut self) {
         let follower = self.follower.get_or_insert_with(|| match &self.kept.0 {
-            Some(position) => {
-                // Through its written form, as a restart would read it.
-                let text = serde_json::to_string(position).unwrap();
-                Follower::resume(&self.path, serde_json::from_str(&text).unwrap())
-            }
-            None => Follower::new(&self.path),
+            Some(position) => Follower::resume(&self.path, position).unwrap(),
+            None => Follower::from_start(&self.path).unwrap(),
         });
         let lines = &mut self.lines;
         // A path that is missing for a moment is told as an error; polling goes on.
@@ -189,7 +185,7 @@ impl World {
         self.gaps += follower.counters().possible_gaps;
         self.story.push(format!("poll: {} lines", self.lines.len()));
         if self.rng.random() {
-            self.kept = (follower.position(), self.lines.clone());
+            self.kept = (Some(follower.position()), self.lines.clone());
         }
     }
 
@@ -197,7 +193,7 @@ impl World {
         if let Some(follower) = self.follower.take() {
             self.story.push("stop".into());
             // Nothing read yet: the next start begins at the beginning of whatever is then the log.
-            self.kept = (follower.position(), self.lines.clone());
+            self.kept = (Some(follower.position()), self.lines.clone());
         }
     }
 
@@ -257,7 +253,7 @@ fn run_schedules(root: &Path, schedules: u64) {
         let naming = [Naming::Numbers, Naming::Dates, Naming::Link][seed as usize % 3];
         let mut world = World::new(directory.path(), naming, seed);
         world.poll();
-        world.kept = (world.follower.as_ref().unwrap().position(), world.lines.clone());
+        world.kept = (Some(world.follower.as_ref().unwrap().position()), world.lines.clone());
         for _ in 0..60 {
             world.step();
         }
@@ -329,16 +325,16 @@ fn a_reused_inode_is_another_file() {
     let mut reused = 0;
     for round in 0..200u64 {
         fs::write(&path, format!("{round} old {}\n", "x".repeat(100)).repeat(3)).unwrap();
-        let mut follower = Follower::new(&path);
+        let mut follower = Follower::from_start(&path).unwrap();
         assert_eq!(follower.poll(|_| {}).unwrap(), 3);
-        let position = follower.position().unwrap();
+        let position = follower.position();
         let inode = |path: &Path| std::os::unix::fs::MetadataExt::ino(&fs::metadata(path).unwrap());
         let before = inode(&path);
         drop(follower);
         fs::remove_file(&path).unwrap();
         fs::write(&path, format!("{round} new {}\n", "y".repeat(100)).repeat(5)).unwrap();
         reused += u64::from(inode(&path) == before);
-        let mut follower = Follower::resume(&path, position);
+        let mut follower = Follower::resume(&path, &position).unwrap();
         assert_eq!(follower.poll(|line| assert!(line.windows(3).any(|word| word == b"new"))).unwrap(), 5);
         assert_eq!(follower.counters().possible_gaps, 1);
         fs::remove_file(&path).unwrap();
@@ -374,7 +370,7 @@ fn the_real_logrotate() {
             format!("{} {{\n su root root\n rotate 99\n size 1\n{options}\n}}\n", world.path.display());
         fs::write(&config, text).unwrap();
         world.poll();
-        world.kept = (world.follower.as_ref().unwrap().position(), world.lines.clone());
+        world.kept = (Some(world.follower.as_ref().unwrap().position()), world.lines.clone());
         for round in 0..12 {
             world.write(20);
             if round % 3 != 1 {

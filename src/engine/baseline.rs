@@ -4,169 +4,60 @@
 //! *Bound*: fixed size. *Spec*: docs/detection.md (Gamma–Poisson with forgetting, negative-binomial
 //! overdispersion by moments, Dirichlet marks).
 
-use super::marks::Marks;
-use super::model::{MarkLaw, RolePrior};
+use super::counts::{HourCounts, MarkCounts};
+use super::detector::Expected;
+use super::model::{MarkLaw, Model, RolePrior, SIDE_MARKS_MAX};
 use crate::time::PROFILE_BINS;
-use serde::{Deserialize, Serialize};
 
 /// Share that a day keeps of what was learned before: half after 14 days.
-const DAILY_MEMORY: f64 = 0.951_694_974_928_184_4;
+pub const DAILY_MEMORY: f64 = 0.9516951530106196;
 /// Weight of the prior dispersion, in squared messages.
 const DISPERSION_PRIOR_WEIGHT: f64 = 4.0;
 /// One over the prior dispersion r = 2.
 const DISPERSION_PRIOR_INVERSE: f64 = 0.5;
 /// Least rate, messages per hour.
 const RATE_MIN: f64 = 0.01;
-
-/// Mark counts: how often each mark was seen, and how it fell out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct MarkCounts {
-    /// Deliveries whose recipient was new, of those where novelty could be seen.
-    pub novel: f64,
-    /// Deliveries where novelty could be seen.
-    pub novel_seen: f64,
-    /// Verdict classes.
-    pub verdict: [f64; 4],
-    /// Reverse-path classes.
-    pub reverse_path: [f64; 3],
-    /// Deliveries from a foreign machine.
-    pub foreign: f64,
-    /// Deliveries where the machine could be seen.
-    pub foreign_seen: f64,
-}
-
-impl MarkCounts {
-    /// Counts one delivery.
-    pub fn add(&mut self, marks: &Marks) {
-        if let Some(novel) = marks.novel {
-            self.novel_seen += 1.0;
-            self.novel += f64::from(u8::from(novel));
-        }
-        if let Some(verdict) = marks.verdict {
-            self.verdict[verdict as usize] += 1.0;
-        }
-        if let Some(reverse_path) = marks.reverse_path {
-            self.reverse_path[reverse_path as usize] += 1.0;
-        }
-        if let Some(foreign) = marks.foreign {
-            self.foreign_seen += 1.0;
-            self.foreign += f64::from(u8::from(foreign));
-        }
-    }
-
-    fn merge(&mut self, other: &MarkCounts, share: f64) {
-        self.novel += other.novel * share;
-        self.novel_seen += other.novel_seen * share;
-        self.foreign += other.foreign * share;
-        self.foreign_seen += other.foreign_seen * share;
-        for i in 0..4 {
-            self.verdict[i] += other.verdict[i] * share;
-        }
-        for i in 0..3 {
-            self.reverse_path[i] += other.reverse_path[i] * share;
-        }
-    }
-
-    fn forget(&mut self) {
-        let kept = *self;
-        *self = MarkCounts::default();
-        self.merge(&kept, DAILY_MEMORY);
-    }
-}
+/// Least mean that counts are compared with, messages per hour.
+const MEAN_MIN: f64 = 0.02;
 
 /// What one sender normally does.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Baseline {
     /// Messages by bin, forgetting.
-    messages: Vec<f64>,
+    pub(super) messages: [f64; PROFILE_BINS],
     /// Hours watched by bin, forgetting.
-    hours: Vec<f64>,
+    pub(super) hours: [f64; PROFILE_BINS],
     /// Σ ((N−m)² − N) with its prior.
-    excess: f64,
+    pub(super) excess: f64,
     /// Σ m² with its prior.
-    squares: f64,
-    marks: MarkCounts,
-    /// Messages of the hour under way.
-    hour_messages: f64,
-    hour_marks: MarkCounts,
-    /// Messages ever learned from.
-    learned_messages: f64,
-    /// Rate expected in the current hour, messages per hour.
-    pub rate: f64,
+    pub(super) squares: f64,
+    /// Marks learned.
+    pub(super) marks: MarkCounts,
     /// Rate over the whole week, messages per hour.
     pub level: f64,
-    /// Size r of the negative binomial.
-    pub dispersion: f64,
-    /// Mark law expected now.
-    pub law: MarkLawState,
-}
-
-/// A [`MarkLaw`] that can be stored.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct MarkLawState {
-    novel: f64,
-    verdict: [f64; 4],
-    reverse_path: [f64; 3],
-    foreign: f64,
-}
-
-impl From<MarkLaw> for MarkLawState {
-    fn from(law: MarkLaw) -> MarkLawState {
-        MarkLawState {
-            novel: law.novel,
-            verdict: law.verdict,
-            reverse_path: law.reverse_path,
-            foreign: law.foreign,
-        }
-    }
-}
-
-impl From<MarkLawState> for MarkLaw {
-    fn from(law: MarkLawState) -> MarkLaw {
-        MarkLaw {
-            novel: law.novel,
-            verdict: law.verdict,
-            reverse_path: law.reverse_path,
-            foreign: law.foreign,
-        }
-    }
+    /// What is expected in the current hour.
+    pub expected: Expected,
 }
 
 impl Baseline {
     /// A sender without history, in the given bin of the week.
-    pub fn new(prior: &RolePrior, bin: usize) -> Baseline {
+    pub fn new(model: &Model, prior: &RolePrior, bin: usize) -> Baseline {
         let mut baseline = Baseline {
-            messages: vec![0.0; PROFILE_BINS],
-            hours: vec![0.0; PROFILE_BINS],
+            messages: [0.0; PROFILE_BINS],
+            hours: [0.0; PROFILE_BINS],
             excess: DISPERSION_PRIOR_INVERSE * DISPERSION_PRIOR_WEIGHT,
             squares: DISPERSION_PRIOR_WEIGHT,
             marks: MarkCounts::default(),
-            hour_messages: 0.0,
-            hour_marks: MarkCounts::default(),
-            learned_messages: 0.0,
-            rate: prior.rate_per_hour,
             level: prior.rate_per_hour,
-            dispersion: 2.0,
-            law: prior.law.into(),
+            expected: Expected {
+                rate: prior.rate_per_hour,
+                dispersion: 1.0 / DISPERSION_PRIOR_INVERSE,
+                law: prior.law,
+                side: [0.5; SIDE_MARKS_MAX],
+            },
         };
-        baseline.predict(prior, bin);
+        baseline.predict(model, prior, bin);
         baseline
-    }
-
-    /// Counts one delivery of the hour under way.
-    pub fn count(&mut self, marks: &Marks) {
-        self.hour_messages += 1.0;
-        self.hour_marks.add(marks);
-    }
-
-    /// Messages in the hour under way.
-    pub fn hour_messages(&self) -> f64 {
-        self.hour_messages
-    }
-
-    /// Deliveries that this sender was learned from, ever.
-    pub fn learned_messages(&self) -> f64 {
-        self.learned_messages
     }
 
     /// Usual messages per day.
@@ -174,135 +65,183 @@ impl Baseline {
         24.0 * self.level
     }
 
-    /// Most messages that are normal in the current hour: mean plus two standard deviations plus two.
-    pub fn hour_messages_max(&self) -> f64 {
-        let mean = self.rate.max(0.02);
-        mean + 2.0 * (mean + mean * mean / self.dispersion).sqrt() + 2.0
-    }
-
     /// Closes the hour of `bin`. `trusted` is false where suspicion was open at any time of it: then
     /// nothing is learned. What is learned is clipped, so that one hour moves the baseline a bounded way.
-    pub fn end_hour(&mut self, bin: usize, trusted: bool) {
-        if trusted {
-            let mean = self.rate.max(0.02);
-            let clipped = self.hour_messages.min(self.hour_messages_max());
-            self.messages[bin] += clipped;
-            self.hours[bin] += 1.0;
-            self.excess += (clipped - mean).powi(2) - clipped;
-            self.squares += mean * mean;
-            if self.hour_messages > 0.0 {
-                self.marks.merge(&self.hour_marks, clipped / self.hour_messages);
-                self.learned_messages += clipped;
-            }
+    pub fn end_hour(&mut self, bin: usize, hour: &HourCounts, trusted: bool) {
+        if !trusted {
+            return;
         }
-        self.hour_messages = 0.0;
-        self.hour_marks = MarkCounts::default();
+        let mean = self.expected.rate.max(MEAN_MIN);
+        let clipped = hour.messages().min(hour_messages_max(&self.expected));
+        self.messages[bin] += clipped;
+        self.hours[bin] += 1.0;
+        self.excess += (clipped - mean).powi(2) - clipped;
+        self.squares += mean * mean;
+        if hour.messages() > 0.0 {
+            self.marks.merge(&hour.marks(), clipped / hour.messages());
+        }
     }
 
     /// Closes a day: forgets by half-life.
     pub fn end_day(&mut self) {
-        for value in self.messages.iter_mut().chain(self.hours.iter_mut()) {
-            *value *= DAILY_MEMORY;
-        }
-        self.marks.forget();
-        let prior = DISPERSION_PRIOR_WEIGHT * (1.0 - DAILY_MEMORY);
-        self.excess = self.excess * DAILY_MEMORY + DISPERSION_PRIOR_INVERSE * prior;
-        self.squares = self.squares * DAILY_MEMORY + prior;
+        self.forget(DAILY_MEMORY);
     }
 
-    /// Works out what is expected in `bin`.
-    pub fn predict(&mut self, prior: &RolePrior, bin: usize) {
+    /// Forgets all but a share, as after several days at once.
+    pub fn forget(&mut self, kept: f64) {
+        for value in self.messages.iter_mut().chain(self.hours.iter_mut()) {
+            *value *= kept;
+        }
+        self.marks.keep(kept);
+        let prior = DISPERSION_PRIOR_WEIGHT * (1.0 - kept);
+        self.excess = self.excess * kept + DISPERSION_PRIOR_INVERSE * prior;
+        self.squares = self.squares * kept + prior;
+    }
+
+    /// A whole day without mail and without suspicion, in one step: its 24 hours are taken as empty hours at
+    /// the rates known when it began.
+    pub fn idle_day(&mut self, prior: &RolePrior, bins: impl Iterator<Item = usize>) {
+        self.level = self.level_now(prior);
+        for bin in bins {
+            let mean = self.rate_of(prior, bin).max(MEAN_MIN);
+            self.hours[bin] += 1.0;
+            self.excess += mean * mean;
+            self.squares += mean * mean;
+        }
+        self.end_day();
+    }
+
+    fn level_now(&self, prior: &RolePrior) -> f64 {
         let (mut messages, mut hours) =
             (prior.rate_per_hour * prior.rate_weight_hours, prior.rate_weight_hours);
         for i in 0..PROFILE_BINS {
             messages += self.messages[i];
             hours += prior.profile[i] * self.hours[i];
         }
-        self.level = messages / hours;
+        messages / hours
+    }
+
+    fn rate_of(&self, prior: &RolePrior, bin: usize) -> f64 {
         let weight = prior.profile_weight_hours;
-        self.rate = ((weight * self.level * prior.profile[bin] + self.messages[bin])
-            / (weight + self.hours[bin]))
-            .max(RATE_MIN);
-        self.dispersion = (self.squares / self.excess.max(0.05 * self.squares)).clamp(0.3, 20.0);
-        self.law = self.mark_law(prior).into();
+        ((weight * self.level * prior.profile[bin] + self.messages[bin]) / (weight + self.hours[bin]))
+            .max(RATE_MIN)
+    }
+
+    /// Works out what is expected in `bin`.
+    pub fn predict(&mut self, model: &Model, prior: &RolePrior, bin: usize) {
+        self.level = self.level_now(prior);
+        self.expected = Expected {
+            rate: self.rate_of(prior, bin),
+            dispersion: (self.squares / self.excess.max(0.05 * self.squares)).clamp(0.3, 20.0),
+            law: self.mark_law(prior),
+            side: side_law(model, &self.marks),
+        };
     }
 
     /// Expected rate of every bin, messages per hour.
     pub fn week(&self, prior: &RolePrior) -> Vec<f64> {
-        let weight = prior.profile_weight_hours;
-        (0..PROFILE_BINS)
-            .map(|i| {
-                ((weight * self.level * prior.profile[i] + self.messages[i]) / (weight + self.hours[i]))
-                    .max(RATE_MIN)
-            })
-            .collect()
+        (0..PROFILE_BINS).map(|bin| self.rate_of(prior, bin)).collect()
     }
 
     /// Posterior means with floors: a floor bounds what one delivery can prove, also for young senders.
     fn mark_law(&self, prior: &RolePrior) -> MarkLaw {
         let (weight, law, marks) = (prior.weight_messages, &prior.law, &self.marks);
-        let verdicts: f64 = marks.verdict.iter().sum();
-        let reverse_paths: f64 = marks.reverse_path.iter().sum();
+        let (verdict_counts, path_counts) = (marks.verdict(), marks.reverse_path());
+        let (verdicts, paths) = (verdict_counts.iter().sum(), path_counts.iter().sum());
+        let ((novel, novel_seen), (foreign, foreign_seen)) = (marks.novel(), marks.foreign());
         let share = |prior: f64, count: f64, total: f64| (weight * prior + count) / (weight + total);
-        let verdict = |i: usize, floor: f64| share(law.verdict[i], marks.verdict[i], verdicts).max(floor);
-        let path = |i: usize, floor: f64| {
-            share(law.reverse_path[i], marks.reverse_path[i], reverse_paths).max(floor)
-        };
+        let verdict = |i: usize, floor: f64| share(law.verdict[i], verdict_counts[i], verdicts).max(floor);
+        let path = |i: usize, floor: f64| share(law.reverse_path[i], path_counts[i], paths).max(floor);
         MarkLaw {
-            novel: share(law.novel, marks.novel, marks.novel_seen).clamp(0.01, 0.95),
+            novel: share(law.novel, novel, novel_seen).clamp(0.01, 0.95),
             verdict: [verdict(0, 1e-4), verdict(1, 0.004), verdict(2, 0.002), verdict(3, 0.01)],
             reverse_path: [path(0, 1e-4), path(1, 0.002), path(2, 0.003)],
-            foreign: share(law.foreign, marks.foreign, marks.foreign_seen).clamp(0.0015, 0.5),
+            foreign: share(law.foreign, foreign, foreign_seen).clamp(0.0015, 0.5),
         }
     }
+}
+
+/// This sender's own probabilities of the side marks, with floors.
+pub(super) fn side_law(model: &Model, counts: &MarkCounts) -> [f64; SIDE_MARKS_MAX] {
+    let mut law = [0.5; SIDE_MARKS_MAX];
+    for (place, mark) in model.side_marks.iter().enumerate() {
+        let (set, seen) = counts.side(place);
+        let share = (mark.weight * mark.prior + set) / (mark.weight + seen);
+        law[place] = share.clamp(mark.floor, 0.95);
+    }
+    law
+}
+
+/// Most messages that are normal in one hour: mean plus two standard deviations plus two.
+pub fn hour_messages_max(expected: &Expected) -> f64 {
+    let mean = expected.rate.max(MEAN_MIN);
+    mean + 2.0 * (mean + mean * mean / expected.dispersion).sqrt() + 2.0
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::company::Role;
-    use crate::engine::model::Model;
+    use crate::engine::marks::Marks;
 
-    fn taught(hours: usize, per_hour: f64) -> Baseline {
+    fn hour(messages: u32) -> HourCounts {
+        let mut hour = HourCounts::default();
+        (0..messages).for_each(|_| hour.add(&Marks::default()));
+        hour
+    }
+
+    fn taught(hours: usize, per_hour: u32) -> (Model, Baseline) {
         let model = Model::shipped().unwrap();
         let prior = model.prior(Role::Application);
-        let mut baseline = Baseline::new(prior, 0);
-        for hour in 0..hours {
-            baseline.predict(prior, hour % 24);
-            baseline.hour_messages = per_hour;
-            baseline.end_hour(hour % 24, true);
-            if hour % 24 == 23 {
+        let mut baseline = Baseline::new(&model, prior, 0);
+        for index in 0..hours {
+            baseline.predict(&model, prior, index % 24);
+            baseline.end_hour(index % 24, &hour(per_hour), true);
+            if index % 24 == 23 {
                 baseline.end_day();
             }
         }
-        baseline.predict(prior, hours % 24);
-        baseline
+        baseline.predict(&model, prior, hours % 24);
+        (model, baseline)
     }
 
     #[test]
     fn a_steady_rate_is_learned() {
-        let baseline = taught(24 * 28, 10.0);
-        assert!((baseline.rate - 10.0).abs() < 1.0, "{}", baseline.rate);
+        let (_, baseline) = taught(24 * 28, 10);
+        assert!((baseline.expected.rate - 10.0).abs() < 1.0, "{}", baseline.expected.rate);
     }
 
     #[test]
     fn one_wild_hour_moves_the_rate_a_bounded_way() {
-        let mut baseline = taught(24 * 28, 10.0);
-        let model = Model::shipped().unwrap();
+        let (model, mut baseline) = taught(24 * 28, 10);
         let before = baseline.level;
-        baseline.hour_messages = 100_000.0;
-        baseline.end_hour(0, true);
-        baseline.predict(model.prior(Role::Application), 0);
+        baseline.end_hour(0, &hour(100_000), true);
+        baseline.predict(&model, model.prior(Role::Application), 0);
         assert!(baseline.level < before * 1.02, "{} → {}", before, baseline.level);
     }
 
     #[test]
     fn nothing_is_learned_under_suspicion() {
-        let mut baseline = taught(24 * 28, 10.0);
+        let (_, mut baseline) = taught(24 * 28, 10);
         let before = baseline.clone();
-        baseline.hour_messages = 50.0;
-        baseline.end_hour(0, false);
-        assert_eq!(baseline.messages, before.messages);
-        assert_eq!(baseline.hours, before.hours);
+        baseline.end_hour(0, &hour(50), false);
+        assert_eq!(baseline, before);
+    }
+
+    #[test]
+    fn an_idle_day_is_nearly_24_idle_hours() {
+        let (model, baseline) = taught(24 * 28, 10);
+        let prior = model.prior(Role::Application);
+        let (mut at_once, mut hourly) = (baseline.clone(), baseline);
+        at_once.idle_day(prior, 0..24);
+        at_once.predict(&model, prior, 0);
+        for index in 0..24 {
+            hourly.predict(&model, prior, index);
+            hourly.end_hour(index, &hour(0), true);
+        }
+        hourly.end_day();
+        hourly.predict(&model, prior, 0);
+        assert!((at_once.level / hourly.level - 1.0).abs() < 1e-9);
+        assert!((at_once.expected.dispersion / hourly.expected.dispersion - 1.0).abs() < 0.05);
     }
 }

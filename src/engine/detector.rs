@@ -3,20 +3,25 @@
 //! *In*: the marks of a delivery, the time since the last one, the baseline's prediction. *Out*: registers in
 //! nats. *Bound*: fixed size. *Spec*: docs/detection.md; the null filter is a fixed-share forward filter
 //! (Herbster and Warmuth), the registers are CUSUMs of clipped log-likelihood ratios (Page).
+//!
+//! All of it is kept as ratios, not as their logarithms: a CUSUM in logarithms that is held at 0 and clipped is
+//! a product that is held at 1 and clipped, and products need no logarithm per register.
 
-use super::marks::Marks;
-use super::model::{MarkLaw, Model, RATES, STATES_MAX};
-use serde::{Deserialize, Serialize};
+use super::marks::{Marks, bernoulli, likelihood, likelihood_without_machine};
+use super::model::{MarkLaw, Model, RATES, REGISTERS_MAX, SIDE_MARKS_MAX, STATES_MAX};
 
 /// Time constant of the short memory of volume, seconds (two hours).
 const VOLUME_MEMORY_SECONDS: f64 = 7_200.0;
 /// Longest step of silence worked out at once, seconds.
 const GAP_STEP_SECONDS: f64 = 600.0;
-/// Below this the filter is taken to be back at rest.
-const REST: f64 = 1e-9;
+/// Silence after which nothing of the hidden states is left but what the last such span makes of them:
+/// e^-24 of what was before, at the shipped return time.
+pub const STATES_MEMORY_SECONDS: f64 = 12.0 * 3_600.0;
+/// Bounds of one state's gain, nats.
+const GAIN_MAX_NATS: f64 = 40.0;
 
 /// What the baseline expects of the current hour.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Expected {
     /// Messages per hour.
     pub rate: f64,
@@ -24,23 +29,21 @@ pub struct Expected {
     pub dispersion: f64,
     /// Marks.
     pub law: MarkLaw,
+    /// Side marks: this sender's own probabilities.
+    pub side: [f64; SIDE_MARKS_MAX],
 }
 
 /// The registers of one sender.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Detector {
-    /// Evidence for each template × rate, nats.
-    registers: Vec<f64>,
+    /// Evidence for each template × rate, as a likelihood ratio of at least 1.
+    pub(super) registers: [f64; REGISTERS_MAX],
     /// Probability of each hidden state of the null.
-    states: Vec<f64>,
+    pub(super) states: [f64; STATES_MAX],
     /// Messages observed, with a memory of two hours.
-    observed: f64,
+    pub(super) observed: f64,
     /// Messages expected, with the same memory.
-    expected: f64,
-    /// Log-likelihood of each benign regime (normal first), against the sender's own marks, since the change point.
-    explained: Vec<f64>,
-    /// The same of each template.
-    accused: Vec<f64>,
+    pub(super) expected: f64,
 }
 
 /// What one delivery did to the test.
@@ -54,24 +57,29 @@ pub struct Step {
     pub clear: bool,
 }
 
-impl Detector {
+impl Default for Detector {
     /// A sender at rest.
-    pub fn new(model: &Model) -> Detector {
-        let mut states = vec![0.0; model.states()];
+    fn default() -> Detector {
+        let mut states = [0.0; STATES_MAX];
         states[0] = 1.0;
-        Detector {
-            registers: vec![0.0; model.registers()],
-            states,
-            observed: 0.0,
-            expected: 0.0,
-            explained: vec![0.0; model.regimes.len() + 1],
-            accused: vec![0.0; model.templates.len()],
-        }
+        Detector { registers: [1.0; REGISTERS_MAX], states, observed: 0.0, expected: 0.0 }
     }
+}
 
+impl Detector {
     /// Greatest register, nats.
     pub fn evidence(&self) -> f64 {
-        self.registers.iter().copied().fold(0.0, f64::max)
+        self.registers.iter().copied().fold(1.0, f64::max).ln()
+    }
+
+    /// Every register in nats, in the model's order: template by template, rate by rate.
+    pub fn registers_nats(&self, model: &Model) -> Vec<f64> {
+        self.registers[..model.registers()].iter().map(|ratio| ratio.ln()).collect()
+    }
+
+    /// Whether every register stands at zero nats.
+    pub fn is_clear(&self) -> bool {
+        self.registers.iter().all(|ratio| *ratio <= 1.0)
     }
 
     /// Probability of each benign regime: normal, then the regimes in the model's order (replaced host
@@ -87,38 +95,24 @@ impl Detector {
         posterior
     }
 
-    /// Log-likelihood ratios since the change point against the sender's own marks: benign regimes (normal
-    /// first), then templates.
-    pub fn explanations(&self) -> (&[f64], &[f64]) {
-        (&self.explained, &self.accused)
-    }
-
     /// Lets `seconds` pass without a delivery.
     pub fn wait(&mut self, model: &Model, expected: &Expected, seconds: f64) {
         let mut left = seconds;
         while left > 1e-9 {
             let step = left.min(GAP_STEP_SECONDS);
-            if self.at_rest(model) {
-                self.remember_volume(expected.rate, step);
-            } else {
-                self.silence(model, expected, step);
-                self.remember_volume(expected.rate, step);
-            }
+            self.silence(model, expected, step);
             left -= step;
         }
     }
 
-    /// Whether silence changes nothing but the memory of volume.
-    fn at_rest(&self, model: &Model) -> bool {
-        let share = model.regime_change / model.states() as f64;
-        self.registers.iter().all(|register| *register == 0.0)
-            && self.states[1..].iter().all(|state| (state - share).abs() < REST)
-    }
-
-    fn remember_volume(&mut self, rate: f64, seconds: f64) {
-        let kept = (-seconds / VOLUME_MEMORY_SECONDS).exp();
-        self.observed *= kept;
-        self.expected = self.expected * kept + rate * seconds / 3_600.0;
+    /// Lets one whole hour pass for the memory of volume alone; for silence so long that the hidden states
+    /// will be worked out anew before the next delivery.
+    pub fn wait_hour_at_rest(&mut self, rate: f64) {
+        let kept = (-GAP_STEP_SECONDS / VOLUME_MEMORY_SECONDS).exp();
+        let kept_hour = kept.powi(6);
+        self.observed *= kept_hour;
+        self.expected =
+            self.expected * kept_hour + rate * GAP_STEP_SECONDS / 3_600.0 * (1.0 - kept_hour) / (1.0 - kept);
     }
 
     /// Rate expected now, given how the last two hours went (Pólya form).
@@ -129,135 +123,125 @@ impl Detector {
     fn silence(&mut self, model: &Model, expected: &Expected, seconds: f64) {
         let hours = seconds / 3_600.0;
         let rate_now = self.current_rate(expected);
-        let mut total = 0.0;
-        for (index, state) in self.states.iter_mut().enumerate() {
-            if index >= 2 {
-                let rate = expected.rate + model.rates_per_hour[(index - 2) % RATES];
-                *state *= (-(rate - rate_now) * hours).clamp(-30.0, 0.0).exp();
+        let decay = model.rates_per_hour.map(|extra| (-(expected.rate + extra - rate_now) * hours).exp());
+        let state_decay = decay.map(|decay| decay.clamp((-30.0f64).exp(), 1.0));
+        let (states, registers) = (model.states(), model.registers());
+        let mut total = self.states[0] + self.states[1];
+        for states in self.states[2..states].chunks_exact_mut(RATES) {
+            for (state, decay) in states.iter_mut().zip(&state_decay) {
+                *state *= decay;
+                total += *state;
             }
-            total += *state;
         }
-        let back = 1.0 - (-seconds / model.return_seconds).exp();
-        let count = model.states() as f64;
-        let share = model.regime_change / count;
-        for (index, state) in self.states.iter_mut().enumerate() {
-            let rest = if index == 0 { 1.0 - (count - 1.0) * share } else { share };
-            *state = (1.0 - back) * (*state / total) + back * rest;
+        let kept_volume = (-seconds / VOLUME_MEMORY_SECONDS).exp();
+        let kept = (-seconds / model.return_seconds).exp();
+        let share = model.regime_change / states as f64;
+        let scale = kept / total;
+        let rest = (1.0 - kept) * share;
+        for state in &mut self.states[1..states] {
+            *state = *state * scale + rest;
         }
-        let log_total = total.ln();
-        for (index, register) in self.registers.iter_mut().enumerate() {
-            let rate = expected.rate + model.rates_per_hour[index % RATES];
-            let change = -(rate - rate_now) * hours - log_total;
-            *register = (*register + change.min(0.0)).max(0.0);
+        self.states[0] = self.states[0] * scale + (1.0 - kept) * (1.0 - (states as f64 - 1.0) * share);
+        let fall = decay.map(|decay| (decay / total).min(1.0));
+        for registers in self.registers[..registers].chunks_exact_mut(RATES) {
+            for (register, fall) in registers.iter_mut().zip(&fall) {
+                *register = (*register * fall).max(1.0);
+            }
         }
+        self.observed *= kept_volume;
+        self.expected = self.expected * kept_volume + expected.rate * hours;
     }
 
     /// Judges one delivery. `weight` is below 1 for deliveries that hang together with the one before.
     pub fn deliver(&mut self, model: &Model, expected: &Expected, marks: &Marks, weight: f64) -> Step {
         let rate_now = self.current_rate(expected);
         self.observed += 1.0;
+        let volume = model.rates_per_hour.map(|extra| (expected.rate + extra) / rate_now);
+        self.weigh(model, expected, marks, weight, volume)
+    }
+
+    /// Judges marks that came without a delivery of their own, such as what a message carried: no volume.
+    pub fn remark(&mut self, model: &Model, expected: &Expected, marks: &Marks) -> Step {
+        self.weigh(model, expected, marks, 1.0, [1.0; RATES])
+    }
+
+    fn weigh(
+        &mut self,
+        model: &Model,
+        expected: &Expected,
+        marks: &Marks,
+        weight: f64,
+        volume: [f64; RATES],
+    ) -> Step {
         let own = likelihood(&expected.law, marks);
-        let log_null = self.filter(model, expected, marks, weight, rate_now, own);
-        let mut step = Step { evidence: 0.0, template: 0, clear: true };
+        let share = model.rates_per_hour.map(|extra| extra / (extra + expected.rate));
+        let total = self.filter(model, expected, marks, weight, own, &volume, &share);
+        let (least, most) = (model.increment_min.exp(), model.increment_max.exp());
+        let ceiling = model.register_max.exp();
+        let (mut greatest, mut greatest_at) = (1.0, 0);
         for (index, template) in model.templates.iter().enumerate() {
-            let ratio = likelihood(&template.law, marks) / own;
-            for (rate_index, extra) in model.rates_per_hour.iter().enumerate() {
-                let share = extra / (extra + expected.rate);
-                let marks_ratio = ((1.0 - share) + share * ratio).ln();
-                let volume_ratio = ((expected.rate + extra) / rate_now).ln();
-                let change = ((marks_ratio + volume_ratio) * weight - log_null)
-                    .clamp(model.increment_min, model.increment_max);
-                let register = &mut self.registers[index * RATES + rate_index];
-                *register = (*register + change).clamp(0.0, model.register_max);
-                if *register > step.evidence {
-                    step.evidence = *register;
-                    step.template = index;
+            let ratio = likelihood(&template.law, marks) / own
+                * model.side_ratio(&template.side, &expected.side, &marks.side);
+            for rate in 0..RATES {
+                let gain = powered(((1.0 - share[rate]) + share[rate] * ratio) * volume[rate], weight);
+                let register = &mut self.registers[index * RATES + rate];
+                *register = (*register * (gain / total).clamp(least, most)).clamp(1.0, ceiling);
+                if *register > greatest {
+                    (greatest, greatest_at) = (*register, index);
                 }
             }
         }
-        step.clear = step.evidence == 0.0;
-        self.explain(model, expected, marks, own, step.clear);
-        step
+        Step { evidence: greatest.ln(), template: greatest_at, clear: greatest == 1.0 }
     }
 
-    /// One step of the null's filter. Returns the log of its predictive density against 'normal'.
+    /// One step of the null's filter. Returns its predictive density against 'normal'.
+    #[allow(clippy::too_many_arguments)]
     fn filter(
         &mut self,
         model: &Model,
         expected: &Expected,
         marks: &Marks,
         weight: f64,
-        rate_now: f64,
         own: f64,
+        volume: &[f64; RATES],
+        share: &[f64; RATES],
     ) -> f64 {
-        let law = &expected.law;
-        let foreign = marks.foreign.map_or(1.0, |is| if is { law.foreign } else { 1.0 - law.foreign });
-        let replaced = marks
-            .foreign
-            .map_or(1.0, |is| if is { model.replaced_machine } else { 1.0 - model.replaced_machine });
-        let mut gains = [1.0; STATES_MAX];
-        gains[1] = (replaced / foreign).ln().clamp(-40.0, 40.0) * weight;
-        gains[0] = 0.0;
+        let foreign = bernoulli(expected.law.foreign, marks.foreign);
+        let replaced = bernoulli(model.replaced_machine, marks.foreign);
+        let (least, most) = ((-GAIN_MAX_NATS).exp(), GAIN_MAX_NATS.exp());
+        let mut gains = [0.0; STATES_MAX];
+        gains[0] = 1.0;
+        gains[1] = powered((replaced / foreign).clamp(least, most), weight);
         for (index, regime) in model.regimes.iter().enumerate() {
             let without_machine = match &regime.law {
-                Some(regime_law) => likelihood_without_machine(regime_law, marks),
+                Some(law) => likelihood_without_machine(law, marks),
                 None => own / foreign,
             };
             let machine = if regime.replaced_machine { replaced } else { foreign };
-            let ratio = without_machine * machine / own;
-            for (rate_index, extra) in model.rates_per_hour.iter().enumerate() {
-                let share = if regime.replaced_machine { 1.0 } else { extra / (extra + expected.rate) };
-                let gain = ((1.0 - share) + share * ratio).ln() + ((expected.rate + extra) / rate_now).ln();
-                gains[2 + index * RATES + rate_index] = gain.clamp(-40.0, 40.0) * weight;
+            let ratio =
+                without_machine * machine / own * model.side_ratio(&regime.side, &expected.side, &marks.side);
+            for rate in 0..RATES {
+                let share = if regime.replaced_machine { 1.0 } else { share[rate] };
+                let gain = ((1.0 - share) + share * ratio) * volume[rate];
+                gains[2 + index * RATES + rate] = powered(gain.clamp(least, most), weight);
             }
         }
+        let states = model.states();
         let mut total = 0.0;
-        for (state, gain) in self.states.iter_mut().zip(&mut gains) {
-            *gain = gain.exp();
-            total += *state * *gain;
+        for (state, gain) in self.states[..states].iter_mut().zip(&gains) {
+            *state *= gain;
+            total += *state;
         }
-        let share = model.regime_change / model.states() as f64;
-        for (state, gain) in self.states.iter_mut().zip(&gains) {
-            *state = (1.0 - model.regime_change) * *state * gain / total + share;
+        let change = model.regime_change / states as f64;
+        let scale = (1.0 - model.regime_change) / total;
+        for state in &mut self.states[..states] {
+            *state = *state * scale + change;
         }
-        total.ln()
-    }
-
-    /// Adds up, for people, how well each explanation fits the deliveries since the change point.
-    fn explain(&mut self, model: &Model, expected: &Expected, marks: &Marks, own: f64, clear: bool) {
-        if clear {
-            self.explained.fill(0.0);
-            self.accused.fill(0.0);
-            return;
-        }
-        let law = &expected.law;
-        let replaced = MarkLaw { foreign: model.replaced_machine, ..*law };
-        for (index, regime) in model.regimes.iter().enumerate() {
-            let mut regime_law = regime.law.unwrap_or(*law);
-            regime_law.foreign = if regime.replaced_machine { replaced.foreign } else { law.foreign };
-            self.explained[1 + index] += (likelihood(&regime_law, marks) / own).ln();
-        }
-        for (index, template) in model.templates.iter().enumerate() {
-            self.accused[index] += (likelihood(&template.law, marks) / own).ln();
-        }
+        total
     }
 }
 
-fn bernoulli(probability: f64, happened: Option<bool>) -> f64 {
-    match happened {
-        Some(true) => probability,
-        Some(false) => 1.0 - probability,
-        None => 1.0,
-    }
-}
-
-fn likelihood_without_machine(law: &MarkLaw, marks: &Marks) -> f64 {
-    bernoulli(law.novel, marks.novel)
-        * marks.verdict.map_or(1.0, |class| law.verdict[class as usize])
-        * marks.reverse_path.map_or(1.0, |class| law.reverse_path[class as usize])
-}
-
-/// Probability of the marks that were seen; a mark that was not seen counts as 1 everywhere.
-pub fn likelihood(law: &MarkLaw, marks: &Marks) -> f64 {
-    likelihood_without_machine(law, marks) * bernoulli(law.foreign, marks.foreign)
+/// `gain` to the power of `weight`, which is 1 most of the time.
+fn powered(gain: f64, weight: f64) -> f64 {
+    if weight == 1.0 { gain } else { gain.powf(weight) }
 }

@@ -3,14 +3,16 @@
 //! *In*: a sender whose test crossed its threshold. *Out*: [`IncidentChange`]. *Bound*: samples, related
 //! senders, and a rate of updates that halves with each one.
 
-use super::detector::Expected;
-use super::model::{MarkLaw, Model};
+use super::evidence;
+use super::model::Model;
 use super::sender::{Sample, Sender, SenderId};
 use crate::company::Role;
 use crate::limits;
 use crate::observation::Vantage;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+
+pub use super::evidence::span;
 
 /// Least time between the opening and the first update; it doubles with every update.
 pub const UPDATE_INTERVAL_SECONDS: f64 = 600.0;
@@ -148,19 +150,20 @@ impl Incident {
 
     /// Takes over what the sender's state says now.
     pub fn refresh(&mut self, model: &Model, sender: &Sender, template: usize, at: Timestamp) {
-        let episode = &sender.episode;
+        let Some(episode) = sender.episode() else { return };
+        let expected = sender.expected(model);
         self.first_at = episode.first_at;
         self.last_at = at;
-        self.evidence_nats = sender.detector.evidence();
+        self.evidence_nats = sender.evidence();
         self.template = model.templates[template].name.clone();
         self.messages = episode.messages;
         self.hidden = episode.hidden;
-        self.accepted = episode.marks.verdict[0] as u64;
+        self.accepted = episode.marks.verdict()[0] as u64;
         self.addresses = episode.addresses.len() as u64;
         self.samples = episode.samples.clone();
-        self.usual_max = usual_max(sender, at);
-        self.evidence = evidence(sender, &model.templates[template].law, self.usual_max);
-        self.explanations = explanations(model, sender);
+        self.usual_max = evidence::usual_max(&expected, episode, at);
+        self.evidence = evidence::reasons(model, episode, &expected, template, self.usual_max);
+        self.explanations = evidence::explanations(model, episode);
         self.kind = self.kind_of(&model.templates[template].name);
     }
 
@@ -183,138 +186,6 @@ impl Incident {
             self.related.sort();
         }
     }
-}
-
-/// Most messages that the baseline allows in the span of the episode.
-fn usual_max(sender: &Sender, at: Timestamp) -> f64 {
-    let hours = (at.seconds_since(sender.episode.first_at) / 3_600.0).max(1.0 / 60.0);
-    let expected: Expected = sender.expected();
-    let mean = expected.rate * hours;
-    (mean + 2.0 * (mean + mean * mean / expected.dispersion).sqrt()).ceil()
-}
-
-fn share(part: f64, whole: f64) -> f64 {
-    if whole > 0.0 { part / whole } else { 0.0 }
-}
-
-/// The reasons, heaviest first. Weights are against the sender's own mix, mark by mark.
-fn evidence(sender: &Sender, hijack: &MarkLaw, usual_max: f64) -> Vec<Evidence> {
-    let (episode, own) = (&sender.episode, sender.expected().law);
-    let marks = &episode.marks;
-    let minutes = (episode.last_at.seconds_since(episode.first_at) / 60.0).max(1.0 / 60.0);
-    let mut list = vec![Evidence {
-        name: "volume".into(),
-        observed: episode.messages as f64,
-        expected: usual_max,
-        unit: "messages".into(),
-        weight_nats: None,
-        sentence: format!(
-            "{} messages in {}; at this hour at most {} are normal.",
-            episode.messages,
-            span(minutes * 60.0),
-            usual_max
-        ),
-    }];
-    let two =
-        |p: f64, q: f64, yes: f64, all: f64| yes * (p / q).ln() + (all - yes) * ((1.0 - p) / (1.0 - q)).ln();
-    let mut add = |name: &str, yes: f64, all: f64, p: f64, q: f64, says: &str| {
-        if all > 0.0 && yes > 0.0 {
-            let observed = share(yes, all);
-            list.push(Evidence {
-                name: name.into(),
-                observed,
-                expected: q,
-                unit: "share of deliveries".into(),
-                weight_nats: Some(two(p, q, yes, all)),
-                sentence: format!("{} % {says}; normal is {} %.", percent(observed), percent(q)),
-            });
-        }
-    };
-    let verdicts: f64 = marks.verdict.iter().sum();
-    let paths: f64 = marks.reverse_path.iter().sum();
-    let seen = if episode.hidden * 2 > episode.messages {
-        "of the servers were never written to before"
-    } else {
-        "of the recipients were never written to before"
-    };
-    add("novel_recipient", marks.novel, marks.novel_seen, hijack.novel, own.novel, seen);
-    add(
-        "no_such_recipient",
-        marks.verdict[1],
-        verdicts,
-        hijack.verdict[1],
-        own.verdict[1],
-        "of the recipients do not exist",
-    );
-    add(
-        "refused_by_policy",
-        marks.verdict[2],
-        verdicts,
-        hijack.verdict[2],
-        own.verdict[2],
-        "were refused as spam or because the address is on a blocklist",
-    );
-    add(
-        "deferred",
-        marks.verdict[3],
-        verdicts,
-        hijack.verdict[3],
-        own.verdict[3],
-        "were put off by the receivers",
-    );
-    add(
-        "unknown_reverse_path",
-        marks.reverse_path[1],
-        paths,
-        hijack.reverse_path[1],
-        own.reverse_path[1],
-        "bear a sender domain that is not used here",
-    );
-    add(
-        "foreign_machine",
-        marks.foreign,
-        marks.foreign_seen,
-        hijack.foreign,
-        own.foreign,
-        "come from a machine or network never seen for this sender",
-    );
-    list[1..].sort_by(|a, b| {
-        b.weight_nats.unwrap_or(0.0).total_cmp(&a.weight_nats.unwrap_or(0.0)).then(a.name.cmp(&b.name))
-    });
-    list
-}
-
-fn percent(share: f64) -> String {
-    let percent = share * 100.0;
-    if percent >= 10.0 { format!("{percent:.0}") } else { format!("{percent:.1}") }
-}
-
-/// A span in the words of people.
-pub fn span(seconds: f64) -> String {
-    match seconds {
-        s if s < 90.0 => format!("{s:.0} s"),
-        s if s < 5_400.0 => format!("{:.0} min", s / 60.0),
-        s if s < 129_600.0 => format!("{:.1} h", s / 3_600.0),
-        s => format!("{:.1} days", s / 86_400.0),
-    }
-}
-
-/// Benign explanations with how much worse they fit than the best hijack template, best first.
-fn explanations(model: &Model, sender: &Sender) -> Vec<Explanation> {
-    let (explained, accused) = sender.detector.explanations();
-    let best = accused.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    let mut list: Vec<Explanation> = model
-        .regimes
-        .iter()
-        .zip(&explained[1..])
-        .map(|(regime, fit)| Explanation {
-            name: regime.name.clone(),
-            says: regime.says.clone(),
-            worse_by_nats: best - fit,
-        })
-        .collect();
-    list.sort_by(|a, b| a.worse_by_nats.total_cmp(&b.worse_by_nats).then(a.name.cmp(&b.name)));
-    list
 }
 
 /// Share of alarms that are true at an evidence: one hijack per 1,000 sender-days is assumed, and ordinary mail

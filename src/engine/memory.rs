@@ -7,7 +7,7 @@ use crate::limits;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::hash::Hasher;
 
 /// The key of this install: nothing an attacker chooses is hashed without it.
@@ -98,7 +98,7 @@ impl Remembered {
     }
 
     /// The content in a stable order, for storage: current, previous, start of the generation.
-    pub fn export(&self) -> (Vec<u64>, Vec<u64>, Option<Timestamp>) {
+    pub fn export(&self) -> Exported {
         let sorted = |set: &Digests| {
             let mut digests: Vec<u64> = set.iter().copied().collect();
             digests.sort_unstable();
@@ -108,9 +108,7 @@ impl Remembered {
     }
 
     /// The inverse of [`Remembered::export`].
-    pub fn import(
-        (current, previous, generation_began): (Vec<u64>, Vec<u64>, Option<Timestamp>),
-    ) -> Remembered {
+    pub fn import((current, previous, generation_began): Exported) -> Remembered {
         Remembered {
             current: current.into_iter().collect(),
             previous: previous.into_iter().collect(),
@@ -120,48 +118,131 @@ impl Remembered {
     }
 }
 
-/// The few traits that one sender is known by. New ones wait until an hour ends without suspicion.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct KnownTraits {
-    known: Vec<(u64, f32)>,
-    waiting: Vec<(u64, f32)>,
+/// What a trait is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum TraitKind {
+    /// SYN shape of an address, or client network of an account.
+    Machine,
+    /// HELO name.
+    Helo,
+    /// Domain of the reverse-path.
+    ReverseDomain,
 }
 
-impl KnownTraits {
-    /// `None` while nothing is known yet, else whether this trait is.
-    pub fn knows(&self, digest: u64) -> Option<bool> {
-        if self.known.is_empty() { None } else { Some(self.known.iter().any(|(known, _)| *known == digest)) }
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+struct Trait {
+    digest: u32,
+    weight: u16,
+    kind: TraitKind,
+    known: bool,
+}
+
+/// The few traits that one sender is known by. New ones wait until an hour ends without suspicion.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Traits(Vec<Trait>);
+
+impl Traits {
+    /// `None` while no trait of this kind is known yet, else whether this one is.
+    pub fn knows(&self, kind: TraitKind, digest: u64) -> Option<bool> {
+        let mut known = self.0.iter().filter(|entry| entry.kind == kind && entry.known).peekable();
+        known.peek()?;
+        Some(known.any(|entry| entry.digest == digest as u32))
     }
 
     /// Counts a trait of the hour under way.
-    pub fn note(&mut self, digest: u64) {
-        if let Some(entry) = self.known.iter_mut().find(|(known, _)| *known == digest) {
-            entry.1 += 1.0;
-        } else if let Some(entry) = self.waiting.iter_mut().find(|(waiting, _)| *waiting == digest) {
-            entry.1 += 1.0;
-        } else if self.waiting.len() < limits::KNOWN_TRAITS_MAX {
-            self.waiting.push((digest, 1.0));
+    pub fn note(&mut self, kind: TraitKind, digest: u64) {
+        let digest = digest as u32;
+        let of_kind = |entry: &&mut Trait| entry.kind == kind;
+        if let Some(entry) = self.0.iter_mut().filter(of_kind).find(|entry| entry.digest == digest) {
+            entry.weight = entry.weight.saturating_add(1);
+        } else if self.0.iter().filter(|entry| entry.kind == kind && !entry.known).count()
+            < limits::KNOWN_TRAITS_MAX
+        {
+            self.0.push(Trait { digest, weight: 1, kind, known: false });
         }
     }
 
     /// Ends an hour: what waited becomes known, or is dropped where suspicion was open. The rarest goes
     /// where there are too many.
     pub fn end_hour(&mut self, trusted: bool) {
-        if trusted {
-            self.known.append(&mut self.waiting);
-            self.known.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-            self.known.truncate(limits::KNOWN_TRAITS_MAX);
+        if !trusted {
+            self.0.retain(|entry| entry.known);
+            return;
         }
-        self.waiting.clear();
+        if self.0.iter().all(|entry| entry.known) {
+            return;
+        }
+        self.0.iter_mut().for_each(|entry| entry.known = true);
+        let order = |entry: &Trait| (entry.kind, std::cmp::Reverse(entry.weight), entry.digest);
+        self.0.sort_by_key(order);
+        let (mut kind, mut count) = (None, 0);
+        self.0.retain(|entry| {
+            count = if kind == Some(entry.kind) { count + 1 } else { 1 };
+            kind = Some(entry.kind);
+            count <= limits::KNOWN_TRAITS_MAX
+        });
+        self.0.shrink_to_fit();
     }
 
     /// Ends a day: old counts weigh less, so that a trait can be displaced.
     pub fn end_day(&mut self) {
-        for entry in &mut self.known {
-            entry.1 *= 0.95;
-        }
+        self.0.iter_mut().for_each(|entry| entry.weight -= entry.weight.div_ceil(20));
+    }
+
+    /// Bytes on the heap.
+    pub fn heap_bytes(&self) -> usize {
+        self.0.capacity() * size_of::<Trait>()
     }
 }
+
+/// A vocabulary of the whole company: what any sender used. New words wait until the hour ends, and are dropped
+/// where the sender that brought them came under suspicion in that hour.
+#[derive(Clone, Debug, Default)]
+pub struct Vocabulary {
+    known: Remembered,
+    waiting: BTreeSet<(u64, u64)>,
+}
+
+impl Vocabulary {
+    /// `None` while nothing is known yet, else whether this word is.
+    pub fn knows(&mut self, digest: u64) -> Option<bool> {
+        (!self.known.is_empty()).then(|| self.known.contains(digest))
+    }
+
+    /// Notes a word that a sender used.
+    pub fn note(&mut self, digest: u64, sender: u64) {
+        if !self.known.contains(digest) && self.waiting.len() < limits::WAITING_WORDS_MAX {
+            self.waiting.insert((digest, sender));
+        }
+    }
+
+    /// Drops what a sender under suspicion brought.
+    pub fn distrust(&mut self, sender: u64) {
+        if !self.waiting.is_empty() {
+            self.waiting.retain(|(_, by)| *by != sender);
+        }
+    }
+
+    /// Ends an hour: what waited becomes known.
+    pub fn end_hour(&mut self, at: Timestamp, generation_seconds: f64) {
+        for (digest, _) in std::mem::take(&mut self.waiting) {
+            self.known.insert(digest, at, generation_seconds);
+        }
+    }
+
+    /// What is known, and what waits.
+    pub fn export(&self) -> (Exported, Vec<(u64, u64)>) {
+        (self.known.export(), self.waiting.iter().copied().collect())
+    }
+
+    /// The inverse of [`Vocabulary::export`].
+    pub fn import((known, waiting): (Exported, Vec<(u64, u64)>)) -> Vocabulary {
+        Vocabulary { known: Remembered::import(known), waiting: waiting.into_iter().collect() }
+    }
+}
+
+/// Stored form of a [`Remembered`]: current, previous, start of the generation.
+pub type Exported = (Vec<u64>, Vec<u64>, Option<Timestamp>);
 
 #[cfg(test)]
 mod tests {
@@ -182,15 +263,39 @@ mod tests {
 
     #[test]
     fn traits_wait_for_a_clean_hour() {
-        let mut traits = KnownTraits::default();
-        traits.note(7);
-        assert_eq!(traits.knows(7), None);
+        let mut traits = Traits::default();
+        traits.note(TraitKind::Helo, 7);
+        assert_eq!(traits.knows(TraitKind::Helo, 7), None);
         traits.end_hour(true);
-        traits.note(8);
-        assert_eq!((traits.knows(7), traits.knows(8)), (Some(true), Some(false)));
+        traits.note(TraitKind::Helo, 8);
+        assert_eq!(traits.knows(TraitKind::Helo, 7), Some(true));
+        assert_eq!(traits.knows(TraitKind::Helo, 8), Some(false));
+        assert_eq!(traits.knows(TraitKind::Machine, 7), None);
         traits.end_hour(false);
         traits.end_hour(true);
-        assert_eq!(traits.knows(8), Some(false));
+        assert_eq!(traits.knows(TraitKind::Helo, 8), Some(false));
+    }
+
+    #[test]
+    fn the_rarest_trait_goes() {
+        let mut traits = Traits::default();
+        for digest in 0..40u64 {
+            (0..=digest).for_each(|_| traits.note(TraitKind::ReverseDomain, digest));
+            traits.end_hour(true);
+        }
+        assert_eq!(traits.knows(TraitKind::ReverseDomain, 39), Some(true));
+        assert_eq!(traits.knows(TraitKind::ReverseDomain, 3), Some(false));
+    }
+
+    #[test]
+    fn a_suspect_teaches_the_company_nothing() {
+        let mut words = Vocabulary::default();
+        let hour = |hour: i64| Timestamp::from_seconds(hour * 3_600);
+        words.note(1, 100);
+        words.note(2, 200);
+        words.distrust(200);
+        words.end_hour(hour(1), 1e9);
+        assert_eq!((words.knows(1), words.knows(2)), (Some(true), Some(false)));
     }
 
     #[test]

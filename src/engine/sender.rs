@@ -1,22 +1,30 @@
 //! One sender: who it is, what it normally does, what the test says of it now.
 //!
-//! *In*: marks in event time. *Out*: a [`Verdict`] per delivery. *Bound*: fixed size beside at most
-//! `limits::BLOCK_ADDRESSES_MAX` addresses of a block.
+//! *In*: marks in event time. *Out*: a [`Step`] per delivery. *Bound*: `limits::SENDER_BYTES_MAX` beside the
+//! recipient sketch and, under suspicion, an [`Episode`]. *Spec*: docs/detection.md.
+//!
+//! Between deliveries a sender is stored in small numbers; the test and the learning run in `f64`.
 
-use super::baseline::{Baseline, MarkCounts};
+use super::baseline::{Baseline, hour_messages_max};
+use super::counts::{HourCounts, StoredCounts};
+use super::course::{self, Course};
 use super::detector::{Detector, Expected, Step};
 use super::marks::Marks;
-use super::memory::KnownTraits;
-use super::model::Model;
+use super::memory::Traits;
+use super::model::{MarkLaw, Model, REGISTERS_MAX, SIDE_MARKS_MAX, STATES_MAX};
+use super::packed::{Small, array};
 use crate::company::Role;
-use crate::limits;
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
-use crate::time::{CivilClock, MICROS_PER_HOUR, Timestamp};
+use crate::time::{CivilClock, PROFILE_BINS, Timestamp};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::net::IpAddr;
+
+pub use super::episode::{Episode, Sample};
+
+/// Steps of an hour in which watched hours are stored.
+const HOURS_UNIT: f64 = 16.0;
 
 /// Who is profiled.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize)]
@@ -40,183 +48,286 @@ pub struct SenderKey {
     pub id: SenderId,
 }
 
-/// What happened since the change point: the last moment at which nothing spoke for a hijack.
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct Episode {
-    /// First and last delivery.
-    pub first_at: Timestamp,
-    /// Last delivery.
-    pub last_at: Timestamp,
-    /// Deliveries (and, under TLS, estimated messages).
-    pub messages: u64,
-    /// Of these, such whose paths and verdict TLS hid.
-    pub hidden: u64,
-    /// Marks.
-    pub marks: MarkCounts,
-    /// Addresses of a block that took part.
-    pub addresses: BTreeSet<IpAddr>,
-    /// A few deliveries, the first ones.
-    pub samples: Vec<Sample>,
-}
-
-/// One delivery shown as an example. The forward-path's local part is never kept here.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Sample {
-    /// When.
-    pub at: Timestamp,
-    /// The address that it left from.
-    pub address: Option<IpAddr>,
-    /// Who handed it in.
-    pub client: Option<IpAddr>,
-    /// The server.
-    pub responder: Option<IpAddr>,
-    /// Reverse-path; empty for the null path.
-    pub reverse_path: Option<Untrusted>,
-    /// Domain of the forward-path.
-    pub forward_domain: Option<Untrusted>,
-    /// Keyed digest of the whole forward-path.
-    pub forward_path_digest: Option<u64>,
-    /// Reply code.
-    pub code: Option<u16>,
-    /// The receiver's words.
-    pub text: Option<Untrusted>,
-    /// Local id of the message.
-    pub queue_id: Option<Untrusted>,
-}
-
 /// State of one sender.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sender {
     /// Declared role, or `Unused` until told otherwise.
     pub role: Role,
-    /// What is normal.
-    pub baseline: Baseline,
-    /// The test.
-    pub detector: Detector,
-    /// SYN shapes (of an address) or client networks (of an account) it is known by.
-    pub machines: KnownTraits,
-    /// HELO names it is known by.
-    pub helos: KnownTraits,
-    /// Domains of reverse-paths it is known by.
-    pub reverse_domains: KnownTraits,
-    /// What happened since the change point.
-    pub episode: Episode,
     /// First delivery ever.
     pub first_at: Timestamp,
     /// Last delivery.
     pub last_at: Timestamp,
     /// Deliveries ever.
-    pub messages: u64,
-    /// The address an account's last mail left by; the last account of an address is not kept.
-    pub last_address: Option<IpAddr>,
+    pub messages: u32,
+    /// Machines, HELO names and reverse-path domains it is known by.
+    pub traits: Traits,
+    /// Where an account's last mail left the company.
+    pub last_egress: Option<Box<SenderId>>,
     /// Reached in event time.
     clock: Timestamp,
-    /// Greatest evidence in the hour under way.
-    hour_peak: f64,
+    /// Whether suspicion was open at any time of the hour under way.
+    hour_suspicious: bool,
+    hour: HourCounts,
+    test: StoredTest,
+    learned: StoredBaseline,
+    episode: Option<Box<Episode>>,
+    /// Whether the store has not seen this state yet.
+    #[serde(skip)]
+    pub(super) changed: bool,
+}
+
+/// The test's registers and hidden states, stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct StoredTest {
+    #[serde(with = "array")]
+    registers: [f32; REGISTERS_MAX],
+    #[serde(with = "array")]
+    states: [Small; STATES_MAX],
+    observed: f32,
+    expected: f32,
+}
+
+/// The baseline, stored.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+struct StoredBaseline {
+    #[serde(with = "array")]
+    messages: [Small; PROFILE_BINS],
+    #[serde(with = "array")]
+    hours: [u8; PROFILE_BINS],
+    excess: f32,
+    squares: f32,
+    counts: StoredCounts,
+    level: f32,
+    rate: f32,
+    dispersion: f32,
+    law: [Small; 9],
 }
 
 impl Sender {
     /// A sender met for the first time at `at`.
     pub fn new(model: &Model, role: Role, at: Timestamp, clock: &CivilClock) -> Sender {
+        let baseline = Baseline::new(model, model.prior(role), clock.profile_bin(at.hour_index()));
         Sender {
             role,
-            baseline: Baseline::new(model.prior(role), clock.profile_bin(at.hour_index())),
-            detector: Detector::new(model),
-            machines: KnownTraits::default(),
-            helos: KnownTraits::default(),
-            reverse_domains: KnownTraits::default(),
-            episode: Episode::default(),
             first_at: at,
             last_at: at,
             messages: 0,
-            last_address: None,
+            traits: Traits::default(),
+            last_egress: None,
             clock: at,
-            hour_peak: 0.0,
+            hour_suspicious: false,
+            hour: HourCounts::default(),
+            test: StoredTest::new(&Detector::default()),
+            learned: StoredBaseline::new(&baseline),
+            episode: None,
+            changed: false,
         }
     }
 
-    /// Lets time pass up to `to`: closes hours and days, learns, lets the test cool down. A clock that goes
-    /// back stands still.
-    pub fn advance(&mut self, model: &Model, clock: &CivilClock, to: Timestamp) {
-        while self.clock.hour_index() < to.hour_index() {
-            let hour = self.clock.hour_index();
-            let end = Timestamp::from_micros((hour + 1) * MICROS_PER_HOUR);
-            self.detector.wait(model, &self.expected(), end.seconds_since(self.clock));
-            self.clock = end;
-            self.end_hour(model, clock, hour);
-        }
-        if to > self.clock {
-            self.detector.wait(model, &self.expected(), to.seconds_since(self.clock));
-            self.clock = to;
-        }
+    /// Greatest evidence at the last delivery or hour, nats.
+    pub fn evidence(&self) -> f64 {
+        f64::from(self.test.registers.iter().copied().fold(1.0, f32::max)).ln()
     }
 
-    fn end_hour(&mut self, model: &Model, clock: &CivilClock, hour: i64) {
-        let trusted = self.hour_peak < model.amber;
-        self.baseline.end_hour(clock.profile_bin(hour), trusted);
-        for traits in [&mut self.machines, &mut self.helos, &mut self.reverse_domains] {
-            traits.end_hour(trusted);
-        }
-        if hour.rem_euclid(24) == 23 {
-            self.baseline.end_day();
-            for traits in [&mut self.machines, &mut self.helos, &mut self.reverse_domains] {
-                traits.end_day();
-            }
-        }
-        self.baseline.predict(model.prior(self.role), clock.profile_bin(hour + 1));
-        self.hour_peak = self.detector.evidence();
+    /// Usual messages per day.
+    pub fn usual_per_day(&self) -> f64 {
+        24.0 * f64::from(self.learned.level)
+    }
+
+    /// Expected rate of every bin of the week, messages per hour.
+    pub fn week(&self, model: &Model) -> Vec<f64> {
+        self.learned.get(model).week(model.prior(self.role))
     }
 
     /// What is expected now.
-    pub fn expected(&self) -> Expected {
-        Expected {
-            rate: self.baseline.rate,
-            dispersion: self.baseline.dispersion,
-            law: self.baseline.law.into(),
+    pub fn expected(&self, model: &Model) -> Expected {
+        self.learned.expected(model)
+    }
+
+    /// Messages in the hour under way, and most that are normal in it.
+    pub fn hour(&self, model: &Model) -> (f64, f64) {
+        (self.hour.messages(), hour_messages_max(&self.expected(model)))
+    }
+
+    /// What happened since the change point; `None` where nothing speaks for a hijack.
+    pub fn episode(&self) -> Option<&Episode> {
+        self.episode.as_deref()
+    }
+
+    /// The test as it stands.
+    pub fn detector(&self) -> Detector {
+        self.test.get()
+    }
+
+    /// Whole hours pass up to the hour of `to`: closes hours and days, learns, lets the test cool down. A clock
+    /// that goes back stands still.
+    pub fn advance(&mut self, model: &Model, clock: &CivilClock, to: Timestamp) {
+        if self.clock.hour_index() >= to.hour_index() {
+            return;
         }
+        let mut course = Course {
+            clock: self.clock,
+            last_at: self.last_at,
+            messages: self.messages,
+            hour: std::mem::take(&mut self.hour),
+            hour_suspicious: self.hour_suspicious,
+            test: self.test.get(),
+            learned: self.learned.get(model),
+        };
+        course.advance(model, model.prior(self.role), clock, to, &mut self.traits);
+        self.clock = course.clock;
+        self.hour = course.hour;
+        self.hour_suspicious = course.hour_suspicious;
+        self.test = StoredTest::new(&course.test);
+        self.learned = StoredBaseline::new(&course.learned);
     }
 
     /// Judges one delivery and counts it. Call [`Sender::advance`] first.
-    pub fn deliver(&mut self, model: &Model, at: Timestamp, marks: &Marks, sample: Option<Sample>) -> Step {
-        let seconds = at.seconds_since(self.last_at);
-        let hangs_together = self.messages > 0 && (0.0..1.0).contains(&seconds);
-        let weight = if hangs_together { model.same_second_weight } else { 1.0 };
-        let step = self.detector.deliver(model, &self.expected(), marks, weight);
-        self.baseline.count(marks);
-        self.hour_peak = self.hour_peak.max(step.evidence);
-        self.messages += 1;
+    pub fn deliver(&mut self, model: &Model, at: Timestamp, marks: &Marks) -> Step {
+        let expected = self.learned.expected(model);
+        let weight = course::weight(model, self.messages, self.last_at, at);
+        let mut test = self.test.get();
+        test.wait(model, &expected, at.seconds_since(self.clock));
+        let step = test.deliver(model, &expected, marks, weight);
+        self.test = StoredTest::new(&test);
+        self.hour.add(marks);
+        self.hour_suspicious |= step.evidence >= model.amber;
+        self.messages = self.messages.saturating_add(1);
+        self.clock = self.clock.max(at);
         self.last_at = self.last_at.max(at);
-        self.remember(at, marks, sample);
         step
     }
 
-    /// Starts the episode anew; for when nothing speaks for a hijack and no incident is open.
+    /// Notes a delivery since the change point. `sample` is asked for only while more examples are wanted.
+    pub fn remember(
+        &mut self,
+        model: &Model,
+        at: Timestamp,
+        marks: &Marks,
+        address: Option<IpAddr>,
+        sample: impl FnOnce() -> Sample,
+    ) {
+        let expected = self.learned.expected(model);
+        let hidden = marks.verdict.is_none() && marks.reverse_path.is_none();
+        let episode = self.episode.get_or_insert_with(Box::default);
+        episode.add(at, marks, address, sample);
+        episode.hidden += u64::from(hidden);
+        episode.explain(model, &expected, marks);
+    }
+
+    /// Forgets the episode; for when nothing speaks for a hijack and no incident is open.
     pub fn end_episode(&mut self) {
-        if self.episode.messages > 0 {
-            self.episode = Episode::default();
+        self.episode = None;
+    }
+
+    /// Bytes of this state beside the recipient sketch: the structure and what hangs on it.
+    pub fn bytes(&self) -> usize {
+        size_of::<Sender>() + self.traits.heap_bytes()
+    }
+}
+
+impl StoredTest {
+    fn new(test: &Detector) -> StoredTest {
+        StoredTest {
+            registers: test.registers.map(|ratio| ratio as f32),
+            states: test.states.map(Small::new),
+            observed: test.observed as f32,
+            expected: test.expected as f32,
         }
     }
 
-    fn remember(&mut self, at: Timestamp, marks: &Marks, sample: Option<Sample>) {
-        let episode = &mut self.episode;
-        if episode.messages == 0 {
-            episode.first_at = at;
+    fn get(&self) -> Detector {
+        Detector {
+            registers: self.registers.map(f64::from),
+            states: self.states.map(Small::get),
+            observed: f64::from(self.observed),
+            expected: f64::from(self.expected),
         }
-        episode.last_at = at;
-        episode.messages += 1;
-        episode.marks.add(marks);
-        let Some(sample) = sample else {
-            episode.hidden += 1;
-            return;
-        };
-        if let Some(address) = sample.address
-            && episode.addresses.len() < limits::BLOCK_ADDRESSES_MAX
-        {
-            episode.addresses.insert(address);
+    }
+}
+
+impl StoredBaseline {
+    fn new(baseline: &Baseline) -> StoredBaseline {
+        let law = &baseline.expected.law;
+        let (v, p) = (law.verdict, law.reverse_path);
+        StoredBaseline {
+            messages: baseline.messages.map(Small::new),
+            hours: baseline.hours.map(|hours| (hours * HOURS_UNIT).round() as u8),
+            excess: baseline.excess as f32,
+            squares: baseline.squares as f32,
+            counts: StoredCounts::new(&baseline.marks),
+            level: baseline.level as f32,
+            rate: baseline.expected.rate as f32,
+            dispersion: baseline.expected.dispersion as f32,
+            law: [law.novel, v[0], v[1], v[2], v[3], p[0], p[1], p[2], law.foreign].map(Small::new),
         }
-        episode.hidden += u64::from(sample.forward_path_digest.is_none());
-        if episode.samples.len() < limits::SAMPLES_MAX {
-            episode.samples.push(sample);
+    }
+
+    fn get(&self, model: &Model) -> Baseline {
+        Baseline {
+            messages: self.messages.map(Small::get),
+            hours: self.hours.map(|hours| f64::from(hours) / HOURS_UNIT),
+            excess: f64::from(self.excess),
+            squares: f64::from(self.squares),
+            marks: self.counts.get(),
+            level: f64::from(self.level),
+            expected: self.expected(model),
         }
+    }
+
+    fn expected(&self, model: &Model) -> Expected {
+        let [novel, v0, v1, v2, v3, p0, p1, p2, foreign] = self.law.map(Small::get);
+        Expected {
+            rate: f64::from(self.rate),
+            dispersion: f64::from(self.dispersion),
+            law: MarkLaw { novel, verdict: [v0, v1, v2, v3], reverse_path: [p0, p1, p2], foreign },
+            side: self.side_law(model),
+        }
+    }
+
+    fn side_law(&self, model: &Model) -> [f64; SIDE_MARKS_MAX] {
+        super::baseline::side_law(model, &self.counts.get())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn months_of_silence_cost_days_not_hours() {
+        let model = Model::shipped().unwrap();
+        let clock = CivilClock::utc();
+        let start = Timestamp::parse_rfc3339("2026-01-05T09:30:00Z").unwrap();
+        let mut sender = Sender::new(&model, Role::Device, start, &clock);
+        for hour in 0..24 * 21 {
+            let at = start.plus_seconds(f64::from(hour) * 3_600.0);
+            sender.advance(&model, &clock, at);
+            sender.deliver(&model, at, &Marks::default());
+        }
+        let before = sender.usual_per_day();
+        assert!((20.0..26.0).contains(&before), "{before}");
+        // The year 9999: one forged stamp must not cost millions of steps.
+        for (days, least, most) in [(30.0, 0.5, 8.0), (400.0, 0.0, 0.5), (2_900_000.0, 0.0, 0.5)] {
+            let mut silent = sender.clone();
+            silent.advance(&model, &clock, silent.last_at.plus_seconds(days * 86_400.0));
+            let after = silent.usual_per_day();
+            assert!((least..most).contains(&after), "{days} days: {before} → {after}");
+            assert_eq!(silent.clock.hour_index(), silent.last_at.plus_seconds(days * 86_400.0).hour_index());
+        }
+    }
+
+    #[test]
+    fn the_state_survives_its_storage() {
+        let model = Model::shipped().unwrap();
+        let clock = CivilClock::utc();
+        let mut sender = Sender::new(&model, Role::MailRelay, Timestamp::from_seconds(0), &clock);
+        for minute in 0..6_000 {
+            let at = Timestamp::from_seconds(minute * 60);
+            sender.advance(&model, &clock, at);
+            sender.deliver(&model, at, &Marks { novel: Some(minute % 9 == 0), ..Marks::default() });
+        }
+        let blob = postcard::to_allocvec(&sender).unwrap();
+        assert_eq!(postcard::from_bytes::<Sender>(&blob).unwrap(), sender);
     }
 }

@@ -70,6 +70,18 @@ impl Current {
         }))
     }
 
+    /// Takes everything up to the present end as read, but for a line that is not whole yet.
+    pub fn skip_to_end(&mut self, key: &[u8; 16]) -> io::Result<()> {
+        while let More::Bytes = self.read()? {
+            if let Some(end) = memchr::memrchr(b'\n', &self.held) {
+                self.advance(end + 1, key);
+            } else if self.held.len() > CHUNK_BYTES {
+                self.advance(self.held.len(), key);
+            }
+        }
+        Ok(())
+    }
+
     /// Which file it is, and how far it was read.
     pub fn mark(&self, key: &[u8; 16]) -> Mark {
         let anchor = self.held.get(..self.consumed).unwrap_or_default();

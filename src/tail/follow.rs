@@ -1,7 +1,7 @@
 //! A log that is still written, followed through rotation, compression and restarts.
 //!
 //! *In*: a path; before a restart's first poll also the position that was kept. *Out*: whole lines, each
-//! once, in order; a [`Position`] to keep. *Bound*: `limits::POLL_BYTES_MAX` a poll,
+//! once, in order; a position to keep. *Bound*: `limits::POLL_BYTES_MAX` a poll,
 //! `limits::LOG_LINE_BYTES_MAX` a line. *Spec*: logrotate(8), all of its ways.
 //!
 //! The position is always *in one file*. When that file is read to its end and a newer one has lines,
@@ -18,6 +18,7 @@ use super::place::{
 use super::rotated::{Rotated, list, resolve};
 use super::{TailError, file_error};
 use crate::limits;
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -28,7 +29,7 @@ const PATIENCE_POLLS: u8 = 2;
 
 /// Where a log was read to. Kept over a restart, it makes the next run go on at the next line.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Position {
+struct Position {
     /// Under which prints are made.
     key: [u8; 16],
     /// The newest file that is older than this one.
@@ -71,7 +72,32 @@ pub struct Follower {
 
 impl Follower {
     /// Follows a log from its present file's beginning.
-    pub fn new(path: &Path) -> Follower {
+    pub fn from_start(path: &Path) -> Result<Follower, TailError> {
+        let mut follower = Follower::new(path);
+        follower.find().map_err(|error| file_error(&follower.name, &error))?;
+        Ok(follower)
+    }
+
+    /// Follows a log from its present end: only what is written from now on is handed out.
+    pub fn from_end(path: &Path) -> Result<Follower, TailError> {
+        let mut follower = Follower::from_start(path)?;
+        if let Some(current) = &mut follower.current {
+            current.skip_to_end(&follower.key).map_err(|error| file_error(&follower.name, &error))?;
+        }
+        Ok(follower)
+    }
+
+    /// Goes on where an earlier run left off, given its [`Follower::position`]. The log may be missing now.
+    pub fn resume(path: &Path, position: &str) -> Result<Follower, TailError> {
+        let position: Position = serde_json::from_str(position).map_err(|error| TailError::BadPosition {
+            name: path.display().to_string(),
+            detail: error.to_string(),
+        })?;
+        let key = position.key;
+        Ok(Follower { resume: Some(position), key, ..Follower::new(path) })
+    }
+
+    fn new(path: &Path) -> Follower {
         let mut key = [0; 16];
         // A predictable key would only let the writer of the log confuse two of its own files.
         let _ = getrandom::fill(&mut key);
@@ -87,27 +113,29 @@ impl Follower {
         }
     }
 
-    /// Goes on where an earlier run left off.
-    pub fn resume(path: &Path, position: Position) -> Follower {
-        let key = position.key;
-        Follower { resume: Some(position), key, ..Follower::new(path) }
-    }
-
     /// Hands out the lines that came since the last poll, without waiting; returns their number. After
     /// `limits::POLL_BYTES_MAX` bytes it returns early. An error says what is wrong now; polling may go on.
     pub fn poll(&mut self, mut take: impl FnMut(&[u8])) -> Result<usize, TailError> {
         self.poll_dyn(&mut take).map_err(|error| file_error(&self.name, &error))
     }
 
-    /// Where it was read to. `None` before a file was found.
-    pub fn position(&self) -> Option<Position> {
-        let Some(current) = &self.current else { return self.resume.clone() };
-        Some(Position {
-            key: self.key,
-            before: self.before.clone(),
-            at: current.mark(&self.key),
-            skipping: self.skipping,
-        })
+    /// Where it was read to, in the form that [`Follower::resume`] reads (JSON).
+    pub fn position(&self) -> String {
+        let position = match &self.current {
+            None => self.resume.clone(),
+            Some(current) => Some(Position {
+                key: self.key,
+                before: self.before.clone(),
+                at: current.mark(&self.key),
+                skipping: self.skipping,
+            }),
+        };
+        position.and_then(|position| serde_json::to_string(&position).ok()).unwrap_or_default()
+    }
+
+    /// When the file at hand was last written, as far as it was read.
+    pub fn modified_at(&self) -> Option<Timestamp> {
+        self.current.as_ref().map(|current| Timestamp::from_micros(current.modified / 1_000))
     }
 
     /// What was read so far.

@@ -12,7 +12,7 @@ mod place;
 mod rotated;
 
 pub use file::LogFile;
-pub use follow::{FollowCounters, Follower, Position};
+pub use follow::{FollowCounters, Follower};
 
 /// Why lines could not be read. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -70,6 +70,14 @@ pub enum TailError {
         name: String,
         /// Lines handed out.
         lines: u64,
+    },
+    /// A position that was kept cannot be read.
+    #[error("{name}: the kept position cannot be read ({detail}); delete it to follow the log anew")]
+    BadPosition {
+        /// The path.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
     },
     /// Anything else that the system reports.
     #[error("{name}: {detail}")]

@@ -53,7 +53,11 @@ pub fn open_regular(path: &Path) -> io::Result<File> {
 
 /// Where a path leads: itself, or through links, as long as they stay in its directory or below.
 pub fn resolve(path: &Path) -> io::Result<PathBuf> {
-    if !fs::symlink_metadata(path)?.is_symlink() {
+    let meta = fs::symlink_metadata(path)?;
+    if meta.is_dir() {
+        return Err(io::ErrorKind::IsADirectory.into());
+    }
+    if !meta.is_symlink() {
         return Ok(path.to_path_buf());
     }
     let target = fs::canonicalize(path)?;

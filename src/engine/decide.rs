@@ -1,0 +1,177 @@
+//! Where an alert is decided: incidents are opened, updated, joined and closed.
+//!
+//! *In*: a sender's evidence and threshold. *Out*: [`IncidentChange`]s. *Bound*: one open incident a sender.
+
+use super::Engine;
+use super::incident::{self, Change, Incident, IncidentChange, Kind};
+use super::judge::{Judgement, block_of};
+use super::sender::{SenderId, SenderKey};
+use crate::observation::Vantage;
+use crate::time::Timestamp;
+use std::net::IpAddr;
+
+/// Addresses that must take part before a block is accused.
+const BLOCK_ADDRESSES_MIN: usize = 3;
+
+impl Engine {
+    pub(super) fn decide(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
+        let Some(sender) = self.senders.get(key) else { return };
+        if let Some(incident) = self.incidents.get_mut(&key.id) {
+            if judged.evidence < self.model.amber {
+                return;
+            }
+            let at = sender.last_at;
+            incident.suspicious_at = incident.suspicious_at.max(at);
+            if !incident.vantages.contains(&key.vantage) {
+                incident.vantages.push(key.vantage);
+                incident.vantages.sort();
+            }
+            let messages = sender.episode().map_or(0, |episode| episode.messages);
+            incident.messages = incident.messages.max(messages);
+            if incident.update_due(at) {
+                incident.refresh(&self.model, sender, judged.template, at);
+                incident.sequence += 1;
+                incident.reported_messages = incident.messages;
+                incident.reported_at = at;
+                out.push(IncidentChange { change: Change::Updated, at, incident: incident.clone() });
+            }
+            return;
+        }
+        if judged.evidence < judged.threshold {
+            return;
+        }
+        match &key.id {
+            SenderId::Block(block) if block.max_prefix_len() == 32 => {
+                let addresses = sender.episode().map_or(0, |episode| episode.addresses.len());
+                if addresses < BLOCK_ADDRESSES_MIN {
+                    return;
+                }
+            }
+            SenderId::Address(address) => {
+                if let Some(open) = self.open_block_of(*address) {
+                    if let Some(incident) = self.incidents.get_mut(&open) {
+                        incident.relate(&key.id);
+                    }
+                    return;
+                }
+            }
+            _ => {}
+        }
+        self.open(key, judged, out);
+    }
+
+    fn open_block_of(&self, address: IpAddr) -> Option<SenderId> {
+        let id = SenderId::Block(block_of(address));
+        self.incidents.contains_key(&id).then_some(id)
+    }
+
+    fn open(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
+        let Some(sender) = self.senders.get(key) else { return };
+        let at = sender.last_at;
+        let name = postcard::to_allocvec(&key.id).unwrap_or_default();
+        let declared = match &key.id {
+            SenderId::Address(address) => {
+                self.company.host_of(*address).is_some_and(|host| host.role.is_some())
+            }
+            _ => false,
+        };
+        let mut incident = Incident {
+            id: self.key.digest(&[b"incident", &name, &at.as_micros().to_le_bytes()]),
+            sequence: 0,
+            sender: key.id.clone(),
+            role: sender.role,
+            role_declared: declared,
+            vantages: vec![key.vantage],
+            kind: Kind::Unknown,
+            confidence: 0.0,
+            opened_at: at,
+            first_at: at,
+            last_at: at,
+            evidence_nats: 0.0,
+            threshold_nats: judged.threshold,
+            template: String::new(),
+            messages: 0,
+            hidden: 0,
+            accepted: 0,
+            usual_max: 0.0,
+            addresses: 0,
+            evidence: Vec::new(),
+            explanations: Vec::new(),
+            samples: Vec::new(),
+            related: Vec::new(),
+            reported_messages: 0,
+            reported_at: at,
+            suspicious_at: at,
+        };
+        incident.refresh(&self.model, sender, judged.template, at);
+        let normalised = incident.evidence_nats - sender.usual_per_day().ln_1p();
+        incident.confidence = incident::confidence(self.model.implied_false_alarms(sender.role, normalised));
+        incident.reported_messages = incident.messages;
+        self.relate(&mut incident, key.vantage);
+        self.counters.incidents_opened += 1;
+        out.push(IncidentChange { change: Change::Opened, at, incident: incident.clone() });
+        self.incidents.insert(key.id.clone(), incident);
+    }
+
+    /// Joins an incident with the open ones of the same story: the account with the relay it leaves by, the
+    /// block with its addresses.
+    fn relate(&mut self, incident: &mut Incident, vantage: Vantage) {
+        let senders = &self.senders;
+        let egress_of = |id: &SenderId| {
+            let sender = senders.get(&SenderKey { vantage, id: id.clone() })?;
+            sender.last_egress.as_deref()
+        };
+        let own_egress = egress_of(&incident.sender);
+        for (id, other) in &mut self.incidents {
+            let same_story = own_egress == Some(id)
+                || egress_of(id) == Some(&incident.sender)
+                || match (&incident.sender, id) {
+                    (SenderId::Block(block), SenderId::Address(address)) => block.contains(address),
+                    _ => false,
+                };
+            if same_story {
+                incident.relate(id);
+                other.relate(&incident.sender);
+            }
+        }
+        if let Some(egress) = own_egress {
+            incident.relate(egress);
+        }
+        if let SenderId::Block(_) = incident.sender {
+            let sender = self.senders.get(&SenderKey { vantage, id: incident.sender.clone() });
+            if let Some(episode) = sender.and_then(|sender| sender.episode()) {
+                for address in &episode.addresses {
+                    incident.relate(&SenderId::Address(*address));
+                }
+            }
+        }
+    }
+
+    /// Once an hour: closes incidents whose sender is quiet again.
+    pub(super) fn sweep(&mut self, out: &mut Vec<IncidentChange>) {
+        self.swept_hour = self.now.hour_index();
+        let quiet_seconds = self.settings.close_after_hours * 3_600.0;
+        let quiet: Vec<SenderId> = self
+            .incidents
+            .iter()
+            .filter(|(_, incident)| self.now.seconds_since(incident.suspicious_at) >= quiet_seconds)
+            .map(|(id, _)| id.clone())
+            .collect();
+        let hour_start = Timestamp::from_seconds(self.swept_hour.saturating_mul(3_600));
+        for id in quiet {
+            let Some(mut incident) = self.incidents.remove(&id) else { continue };
+            incident.sequence += 1;
+            incident.last_at = incident.suspicious_at;
+            for vantage in [Vantage::Wire, Vantage::Log] {
+                let key = SenderKey { vantage, id: id.clone() };
+                if let Some(sender) = self.senders.get_mut(&key) {
+                    sender.end_episode();
+                    if !std::mem::replace(&mut sender.changed, true) {
+                        self.changed.push(key);
+                    }
+                }
+            }
+            out.push(IncidentChange { change: Change::Closed, at: hour_start, incident });
+        }
+    }
+}

@@ -1,0 +1,107 @@
+//! What happened since the change point: the last moment at which nothing spoke for a hijack.
+//!
+//! *In*: deliveries under suspicion. *Out*: what an incident tells of them. *Bound*: `limits::SAMPLES_MAX`
+//! samples, `limits::BLOCK_ADDRESSES_MAX` addresses.
+
+use super::counts::MarkCounts;
+use super::detector::Expected;
+use super::marks::{Marks, likelihood};
+use super::model::{MarkLaw, Model};
+use crate::limits;
+use crate::mail::Untrusted;
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::net::IpAddr;
+
+/// Deliveries since the change point.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Episode {
+    /// First delivery.
+    pub first_at: Timestamp,
+    /// Last delivery.
+    pub last_at: Timestamp,
+    /// Deliveries (and, under TLS, estimated messages).
+    pub messages: u64,
+    /// Of these, such whose paths and verdict TLS hid.
+    pub hidden: u64,
+    /// Marks.
+    pub marks: MarkCounts,
+    /// Addresses of a block that took part.
+    pub addresses: BTreeSet<IpAddr>,
+    /// A few deliveries, the first ones.
+    pub samples: Vec<Sample>,
+    /// Log-likelihood of each benign regime in the model's order, against the sender's own marks.
+    pub explained: Vec<f64>,
+    /// The same of each template.
+    pub accused: Vec<f64>,
+}
+
+/// One delivery shown as an example. The forward-path's local part is never kept here.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Sample {
+    /// When.
+    pub at: Timestamp,
+    /// The address that it left from.
+    pub address: Option<IpAddr>,
+    /// Who handed it in.
+    pub client: Option<IpAddr>,
+    /// The server.
+    pub responder: Option<IpAddr>,
+    /// Reverse-path; empty for the null path.
+    pub reverse_path: Option<Untrusted>,
+    /// Domain of the forward-path.
+    pub forward_domain: Option<Untrusted>,
+    /// Keyed digest of the whole forward-path.
+    pub forward_path_digest: Option<u64>,
+    /// Reply code.
+    pub code: Option<u16>,
+    /// The receiver's words.
+    pub text: Option<Untrusted>,
+    /// Local id of the message.
+    pub queue_id: Option<Untrusted>,
+}
+
+impl Episode {
+    /// Adds one delivery. `sample` is asked for only while more examples are wanted.
+    pub fn add(
+        &mut self,
+        at: Timestamp,
+        marks: &Marks,
+        address: Option<IpAddr>,
+        sample: impl FnOnce() -> Sample,
+    ) {
+        if self.messages == 0 {
+            self.first_at = at;
+        }
+        self.last_at = at;
+        self.messages += 1;
+        self.marks.add(marks);
+        if let Some(address) = address
+            && self.addresses.len() < limits::BLOCK_ADDRESSES_MAX
+        {
+            self.addresses.insert(address);
+        }
+        if self.samples.len() < limits::SAMPLES_MAX {
+            self.samples.push(sample());
+        }
+    }
+
+    /// Adds up, for people, how well each explanation fits the marks.
+    pub fn explain(&mut self, model: &Model, expected: &Expected, marks: &Marks) {
+        self.explained.resize(model.regimes.len(), 0.0);
+        self.accused.resize(model.templates.len(), 0.0);
+        let law = &expected.law;
+        let own = likelihood(law, marks);
+        for (fit, regime) in self.explained.iter_mut().zip(&model.regimes) {
+            let foreign = if regime.replaced_machine { model.replaced_machine } else { law.foreign };
+            let regime_law = MarkLaw { foreign, ..regime.law.unwrap_or(*law) };
+            let side = model.side_ratio(&regime.side, &expected.side, &marks.side);
+            *fit += (likelihood(&regime_law, marks) / own * side).ln();
+        }
+        for (fit, template) in self.accused.iter_mut().zip(&model.templates) {
+            let side = model.side_ratio(&template.side, &expected.side, &marks.side);
+            *fit += (likelihood(&template.law, marks) / own * side).ln();
+        }
+    }
+}

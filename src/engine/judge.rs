@@ -1,0 +1,328 @@
+//! One observation: whose mail it is, what its marks are, what the test says to them.
+//!
+//! *In*: deliveries, and sessions under TLS. *Out*: evidence, handed to `decide`. *Bound*: at most three senders
+//! an observation: the address, the account or client behind it, the block around it.
+
+use super::Engine;
+use super::incident::IncidentChange;
+use super::marks::Marks;
+use super::memory::TraitKind;
+use super::roads::{
+    self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
+};
+use super::sender::{Sample, Sender, SenderId, SenderKey};
+use crate::company::Role;
+use crate::limits;
+use crate::mail::{Mailbox, ReversePath, Untrusted, registrable_domain};
+use crate::observation::{Delivery, Observation, SenderKeys, Session};
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use std::net::IpAddr;
+
+/// Usual messages a day below which an address counts as quiet and feeds its block.
+const QUIET_PER_DAY: f64 = 2.0;
+/// Messages of one session under TLS that are judged; a session with more is counted so far.
+const HIDDEN_MESSAGES_MAX: u32 = 1_000;
+
+/// What the test says of one sender after one delivery.
+pub(super) struct Judgement {
+    pub evidence: f64,
+    pub template: usize,
+    pub threshold: f64,
+}
+
+impl Engine {
+    pub(super) fn delivery(
+        &mut self,
+        observation: &Observation,
+        delivery: &Delivery,
+        out: &mut Vec<IncidentChange>,
+    ) {
+        let road = &mut self.roads[observation.vantage as usize];
+        if road.is_retry(&self.key, observation, delivery) {
+            self.counters.retries += 1;
+            return;
+        }
+        self.counters.deliveries += 1;
+        road.count(observation.at);
+        let settled = road.settled(self.settings.settling_days, observation.at);
+        let recipient = delivery
+            .forward_path
+            .as_ref()
+            .map(|path| self.key.digest(&[&path.address().as_bytes().to_ascii_lowercase()]));
+        let novel = recipient.map(|digest| !road.recipients.contains(digest));
+        let marks = Marks {
+            novel: novel.filter(|_| settled),
+            verdict: delivery.reply.as_ref().and_then(verdict_class),
+            ..Marks::default()
+        };
+        let path = delivery.reverse_path.as_ref().map(|path| self.path_trait(path));
+        let sample = || sample(observation, delivery, recipient);
+        let suspected = self.judge_all(observation, path, marks, &sample, out);
+        if let Some(digest) = recipient.filter(|_| !suspected) {
+            let road = &mut self.roads[observation.vantage as usize];
+            road.recipients.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
+        }
+    }
+
+    /// A session under TLS: each message that its outside shows is judged by destination and machine.
+    pub(super) fn hidden(
+        &mut self,
+        observation: &Observation,
+        session: &Session,
+        out: &mut Vec<IncidentChange>,
+    ) {
+        let messages = session.opaque.map_or(0, |opaque| opaque.messages_estimated);
+        let digest = self.key.digest(&[&octets(session.responder)]);
+        for _ in 0..messages.min(HIDDEN_MESSAGES_MAX) {
+            self.counters.hidden_messages += 1;
+            let road = &mut self.roads[observation.vantage as usize];
+            road.count(observation.at);
+            let settled = road.settled(self.settings.settling_days, observation.at);
+            let novel = !road.responders.contains(digest);
+            let marks = Marks { novel: Some(novel).filter(|_| settled), ..Marks::default() };
+            let sample = || hidden_sample(observation, session);
+            let suspected = self.judge_all(observation, None, marks, &sample, out);
+            if !suspected {
+                let road = &mut self.roads[observation.vantage as usize];
+                road.responders.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
+            }
+        }
+    }
+
+    /// Which senders an observation is about, not counting the block of a quiet address.
+    fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
+        let egress = match (keys.address, &keys.host) {
+            (Some(address @ IpAddr::V6(_)), _) if self.company.host_of(address).is_none() => {
+                Some(SenderId::Block(block_of(address)))
+            }
+            (Some(address), _) => Some(SenderId::Address(address)),
+            (None, Some(host)) => Some(SenderId::Host(host.clone())),
+            (None, None) => None,
+        };
+        let origin = match (&keys.account, keys.client) {
+            (Some(account), _) => Some(SenderId::Account(account.clone())),
+            (None, Some(client))
+                if keys.address != Some(client) && !client.is_loopback() && self.company.owns(client) =>
+            {
+                Some(SenderId::Address(client))
+            }
+            _ => None,
+        };
+        [egress, origin]
+    }
+
+    /// Judges one delivery for every sender it is about. Returns whether any of them is under suspicion.
+    fn judge_all(
+        &mut self,
+        observation: &Observation,
+        path: Option<PathTrait>,
+        marks: Marks,
+        sample: &dyn Fn() -> Sample,
+        out: &mut Vec<IncidentChange>,
+    ) -> bool {
+        let [egress, origin] = self.profiled(&observation.sender);
+        let block = observation.sender.address.filter(|address| {
+            address.is_ipv4()
+                && self.company.host_of(*address).is_none()
+                && self.quiet(SenderKey { vantage: observation.vantage, id: SenderId::Address(*address) })
+        });
+        let block = block.map(|address| SenderId::Block(block_of(address)));
+        let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
+        let mut suspected = false;
+        for id in [&egress, &origin, &block].into_iter().flatten() {
+            let key = SenderKey { vantage: observation.vantage, id: id.clone() };
+            let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
+            if let Some(judgement) = self.judge(observation, &key, path, marks, through, sample) {
+                suspected |= judgement.evidence >= self.model.amber;
+                self.decide(&key, &judgement, out);
+            }
+        }
+        self.learn_company(observation, path, tag, suspected);
+        suspected
+    }
+
+    fn quiet(&self, key: SenderKey) -> bool {
+        self.senders.get(&key).is_none_or(|sender| sender.usual_per_day() < QUIET_PER_DAY)
+    }
+
+    /// A digest that stands for a sender in the company's waiting words.
+    fn tag(&self, id: &SenderId) -> u64 {
+        match id {
+            SenderId::Address(address) => self.key.digest(&[b"address", &octets(*address)]),
+            SenderId::Account(name) => self.key.digest(&[b"account", name.as_bytes()]),
+            SenderId::Host(name) => self.key.digest(&[b"host", name.as_bytes()]),
+            SenderId::Block(block) => self.key.digest(&[b"block", &octets(block.network())]),
+        }
+    }
+
+    /// `None` for the null path; else the digest of the domain and whether it is declared ours.
+    fn path_trait(&self, path: &ReversePath) -> PathTrait {
+        let mailbox = path.mailbox()?;
+        let digest = self.key.digest(&[&registrable_domain(mailbox.domain())]);
+        Some((digest, self.company.owns_mailbox(mailbox)))
+    }
+
+    fn learn_company(
+        &mut self,
+        observation: &Observation,
+        path: Option<PathTrait>,
+        tag: u64,
+        suspected: bool,
+    ) {
+        let syn = observation.sender.machine.syn.map(|syn| self.key.digest(&[&syn.to_le_bytes()]));
+        let road = &mut self.roads[observation.vantage as usize];
+        if suspected {
+            road.machines.distrust(tag);
+            road.reverse_domains.distrust(tag);
+            return;
+        }
+        if let Some(digest) = syn {
+            road.machines.note(digest, tag);
+        }
+        if let Some(Some((digest, _))) = path {
+            road.reverse_domains.note(digest, tag);
+        }
+    }
+
+    /// Judges one delivery for one sender; `None` where there is no room for another sender.
+    fn judge(
+        &mut self,
+        observation: &Observation,
+        key: &SenderKey,
+        path: Option<PathTrait>,
+        mut marks: Marks,
+        through: Option<&SenderId>,
+        sample: &dyn Fn() -> Sample,
+    ) -> Option<Judgement> {
+        if !self.senders.contains_key(key) && self.senders.len() >= limits::SENDERS_MAX {
+            self.counters.senders_refused += 1;
+            return None;
+        }
+        let role = self.role_of(&key.id);
+        let seen = self.machine_traits(observation, &key.id);
+        let (margin, at) = (self.margin(key.vantage), observation.at);
+        let road = &mut self.roads[key.vantage as usize];
+        let settled = road.settled(self.settings.settling_days, at);
+        let clock = &self.company.clock;
+        let sender = self
+            .senders
+            .entry(key.clone())
+            .or_insert_with(|| Box::new(Sender::new(&self.model, role, at, clock)));
+        self.counters.late += u64::from(at < sender.last_at);
+        sender.advance(&self.model, clock, at);
+        marks.foreign = roads::foreign(&sender.traits, road, seen, settled);
+        marks.reverse_path = path.map(|path| reverse_path_class(&sender.traits, road, path, settled));
+        learn_traits(sender, seen, path);
+        if through.is_some() && sender.last_egress.as_deref() != through {
+            sender.last_egress = through.cloned().map(Box::new);
+        }
+        let step = sender.deliver(&self.model, at, &marks);
+        if step.clear && !self.incidents.contains_key(&key.id) {
+            sender.end_episode();
+        } else {
+            sender.remember(&self.model, at, &marks, observation.sender.address, sample);
+        }
+        if !sender.changed {
+            sender.changed = true;
+            self.changed.push(key.clone());
+        }
+        let base = self.model.base_threshold(sender.role, self.settings.false_alarms_per_1000_sender_days);
+        let threshold = base + sender.usual_per_day().ln_1p() + margin;
+        Some(Judgement { evidence: step.evidence, template: step.template, threshold })
+    }
+
+    fn role_of(&self, id: &SenderId) -> Role {
+        match id {
+            SenderId::Address(address) => {
+                self.company.host_of(*address).and_then(|host| host.role).unwrap_or(Role::Unused)
+            }
+            SenderId::Host(_) => Role::MailRelay,
+            SenderId::Account(_) => Role::Workstation,
+            SenderId::Block(_) => Role::Unused,
+        }
+    }
+
+    /// Keyed digests of what tells machines apart. An account is known by the networks of its clients, an
+    /// address by the machine that speaks with it.
+    fn machine_traits(&self, observation: &Observation, id: &SenderId) -> MachineTraits {
+        let keyed = |value: Option<u64>| value.map(|value| self.key.digest(&[&value.to_le_bytes()]));
+        let machine = observation.sender.machine;
+        match id {
+            SenderId::Account(_) => MachineTraits {
+                machine: observation.sender.client.map(|client| self.key.digest(&[&network_of(client)])),
+                helo: None,
+                by_company: false,
+            },
+            _ => MachineTraits { machine: keyed(machine.syn), helo: keyed(machine.helo), by_company: true },
+        }
+    }
+
+    /// Extra evidence asked for while a road is young, nats.
+    fn margin(&self, vantage: crate::observation::Vantage) -> f64 {
+        let road = &self.roads[vantage as usize];
+        let settled = road.settled_share(self.settings.settling_days, self.now);
+        self.settings.unsettled_margin_nats * (1.0 - settled)
+    }
+}
+
+fn learn_traits(sender: &mut Sender, seen: MachineTraits, path: Option<PathTrait>) {
+    if let Some(digest) = seen.machine {
+        sender.traits.note(TraitKind::Machine, digest);
+    }
+    if let Some(digest) = seen.helo {
+        sender.traits.note(TraitKind::Helo, digest);
+    }
+    if let Some(Some((digest, _))) = path {
+        sender.traits.note(TraitKind::ReverseDomain, digest);
+    }
+}
+
+/// The block an address belongs to: IPv4 /24, IPv6 /64.
+pub(super) fn block_of(address: IpAddr) -> IpNet {
+    match address {
+        IpAddr::V4(v4) => IpNet::V4(Ipv4Net::new_assert(v4, 24).trunc()),
+        IpAddr::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6, 64).trunc()),
+    }
+}
+
+/// The network a client is known by: IPv4 /24, IPv6 /48.
+fn network_of(client: IpAddr) -> Vec<u8> {
+    match client.to_canonical() {
+        IpAddr::V4(v4) => v4.octets()[..3].to_vec(),
+        IpAddr::V6(v6) => v6.octets()[..6].to_vec(),
+    }
+}
+
+fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>) -> Sample {
+    let domain = |mailbox: &Mailbox| Untrusted::bounded(mailbox.domain(), limits::PATH_BYTES_MAX);
+    Sample {
+        at: observation.at,
+        address: observation.sender.address,
+        client: observation.sender.client,
+        responder: delivery.responder,
+        reverse_path: delivery
+            .reverse_path
+            .as_ref()
+            .map(|path| path.mailbox().map_or_else(Untrusted::default, |mailbox| mailbox.address().clone())),
+        forward_domain: delivery.forward_path.as_ref().map(domain),
+        forward_path_digest: recipient,
+        code: delivery.reply.as_ref().and_then(|reply| reply.code),
+        text: delivery.reply.as_ref().and_then(|reply| reply.text.clone()),
+        queue_id: delivery.queue_id.clone(),
+    }
+}
+
+fn hidden_sample(observation: &Observation, session: &Session) -> Sample {
+    Sample {
+        at: observation.at,
+        address: observation.sender.address,
+        client: observation.sender.client,
+        responder: Some(session.responder),
+        reverse_path: None,
+        forward_domain: None,
+        forward_path_digest: None,
+        code: None,
+        text: None,
+        queue_id: None,
+    }
+}

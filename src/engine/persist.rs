@@ -1,0 +1,66 @@
+//! The engine's state for the store, and back.
+//!
+//! *In*, *out*: blobs that only the engine reads. *Bound*: the engine's.
+
+use super::Engine;
+use super::incident::Incident;
+use super::roads::{Road, StoredRoad};
+use super::sender::{Sender, SenderKey};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+
+/// Stored state that is not a sender's.
+#[derive(Serialize, Deserialize)]
+struct Shared {
+    roads: Vec<StoredRoad>,
+    incidents: Vec<Incident>,
+    now: Timestamp,
+}
+
+impl Engine {
+    /// Senders whose state changed since the last call, for the store, in a stable order.
+    pub fn take_changed(&mut self) -> Vec<(SenderKey, Vec<u8>)> {
+        let mut changed = std::mem::take(&mut self.changed);
+        changed.sort_unstable();
+        changed
+            .into_iter()
+            .filter_map(|key| {
+                let sender = self.senders.get_mut(&key)?;
+                sender.changed = false;
+                let blob = postcard::to_allocvec(&**sender).ok()?;
+                Some((key, blob))
+            })
+            .collect()
+    }
+
+    /// State that is not a sender's, for the store.
+    pub fn export_shared(&self) -> Vec<u8> {
+        let shared = Shared {
+            roads: self.roads.iter().map(Road::export).collect(),
+            incidents: self.incidents.values().cloned().collect(),
+            now: self.now,
+        };
+        postcard::to_allocvec(&shared).unwrap_or_default()
+    }
+
+    /// Takes back what [`Engine::export_shared`] gave. `false` where it cannot be read.
+    pub fn import_shared(&mut self, blob: &[u8]) -> bool {
+        let Ok(shared) = postcard::from_bytes::<Shared>(blob) else { return false };
+        for (road, stored) in self.roads.iter_mut().zip(shared.roads) {
+            *road = Road::import(stored);
+        }
+        self.incidents =
+            shared.incidents.into_iter().map(|incident| (incident.sender.clone(), incident)).collect();
+        self.now = shared.now;
+        self.swept_hour = shared.now.hour_index();
+        true
+    }
+
+    /// Takes back one sender. `false` where it cannot be read.
+    pub fn import_sender(&mut self, key: SenderKey, blob: &[u8]) -> bool {
+        match postcard::from_bytes::<Sender>(blob) {
+            Ok(sender) => self.senders.insert(key, Box::new(sender)).is_none(),
+            Err(_) => false,
+        }
+    }
+}
