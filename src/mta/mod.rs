@@ -37,11 +37,11 @@ pub struct Dialect {
     /// Whether a line is surely of this dialect, told without a head before it.
     pub(crate) recognises: fn(line: &[u8]) -> bool,
     /// What the line says.
-    pub(crate) read: Read,
+    pub(crate) read: fn(&Line, &mut Memory, Emit) -> Fate,
 }
 
-/// Reads one line; hands each part it says to the taker, with the queue id that it belongs to.
-type Read = fn(&Line, &mut Memory, &mut dyn FnMut(&[u8], Part)) -> Fate;
+/// Takes what a line says, with the queue id it says it of; the id is empty where there is none.
+pub(crate) type Emit<'e> = &'e mut dyn FnMut(&[u8], Part);
 
 /// Every dialect that is known. The first is for files in which several programs write.
 pub const DIALECTS: &[Dialect] = &[

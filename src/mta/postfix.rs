@@ -9,7 +9,7 @@
 //! line that can be split in two places is ambiguous and yields no recipient, server or answer.
 
 use super::fields::{self, rsplit_once, split_once, take_host, take_path};
-use super::{Dialect, Fate, Line, Memory, Origin, Outcome, Part, Route, Status, syslog};
+use super::{Dialect, Emit, Fate, Line, Memory, Origin, Outcome, Part, Route, Status, syslog};
 use crate::mail::{EnhancedStatus, Reply};
 use std::net::IpAddr;
 
@@ -21,8 +21,6 @@ pub(super) const DIALECT: Dialect = Dialect {
     recognises: |line| syslog::split(line).is_some_and(|line| daemon(line.program).is_some()),
     read,
 };
-
-type Emit<'e> = &'e mut dyn FnMut(&[u8], Part);
 
 /// Daemons whose lines are read, and those that are known to say nothing about a message.
 const DAEMONS: &[&[u8]] = &[

@@ -4,9 +4,15 @@
 //! `limits::LOG_LINE_BYTES_MAX`; compressed input by `limits::UNPACKED_LOG_BYTES_MAX` and
 //! `limits::UNPACKED_LOG_RATIO_MAX`. *Spec*: RFC 1952, RFC 8878.
 
+mod current;
 mod file;
+mod follow;
+mod mark;
+mod place;
+mod rotated;
 
 pub use file::LogFile;
+pub use follow::{FollowCounters, Follower};
 
 /// Why lines could not be read. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -64,6 +70,14 @@ pub enum TailError {
         name: String,
         /// Lines handed out.
         lines: u64,
+    },
+    /// A position that was kept cannot be read.
+    #[error("{name}: the kept position cannot be read ({detail}); delete it to follow the log anew")]
+    BadPosition {
+        /// The path.
+        name: String,
+        /// What is wrong with it.
+        detail: String,
     },
     /// Anything else that the system reports.
     #[error("{name}: {detail}")]
