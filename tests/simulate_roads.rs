@@ -128,7 +128,7 @@ fn both_roads_observe_what_the_truth_says_of_every_sender() {
 }
 
 /// Deliveries of one hijack, told by what only it does.
-fn of_hijack<'a>(world: &'a Played, kind: HijackKind, vantage: Vantage) -> Vec<&'a Observation> {
+fn of_hijack(world: &Played, kind: HijackKind, vantage: Vantage) -> Vec<&Observation> {
     let hijack = world.truth.hijacks.iter().find(|hijack| hijack.kind == kind).unwrap();
     let within = |observation: &&Observation| {
         observation.vantage == vantage
@@ -165,7 +165,7 @@ fn hijacks_are_seen_delivery_by_delivery() {
     let during = world.observations.iter().filter(|observation| {
         observation.vantage == Vantage::Log
             && observation.sender.account.as_ref().is_some_and(|name| name.to_lossy() == account.name)
-            && observation.sender.client.is_some_and(|client| client.to_string() >= "198.19.128".to_owned())
+            && observation.sender.client.is_some_and(|client| *client.to_string() >= *"198.19.128")
             && delivery(observation).is_some_and(|delivery| {
                 delivery.retry == Some(false)
                     && delivery.reply.as_ref().is_some_and(|reply| reply.code.is_some())

@@ -37,8 +37,11 @@ pub struct Dialect {
     /// Whether a line is surely of this dialect, told without a head before it.
     pub(crate) recognises: fn(line: &[u8]) -> bool,
     /// What the line says.
-    pub(crate) read: fn(&Line, &mut Memory, &mut dyn FnMut(&[u8], Part)) -> Fate,
+    pub(crate) read: Read,
 }
+
+/// Reads one line; hands each part it says to the taker, with the queue id that it belongs to.
+type Read = fn(&Line, &mut Memory, &mut dyn FnMut(&[u8], Part)) -> Fate;
 
 /// Every dialect that is known. The first is for files in which several programs write.
 pub const DIALECTS: &[Dialect] = &[
