@@ -94,6 +94,8 @@ fn every_kind_of_hijack_and_of_benign_burst_happens() {
         );
         assert!(hijack.deliveries.is_sorted() && hijack.start < hijack.end);
     }
+    let accused: Vec<_> = truth.hijacks.iter().map(|hijack| &hijack.senders[0]).collect();
+    assert!((1..accused.len()).all(|place| !accused[..place].contains(&accused[place])), "{accused:?}");
     let benign: BTreeSet<&str> = truth.benign.iter().map(|burst| burst.kind.as_str()).collect();
     assert_eq!(benign.len(), 6, "{benign:?}");
     for burst in &truth.benign {

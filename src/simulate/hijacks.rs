@@ -248,10 +248,18 @@ impl Director {
     }
 
     /// A person's account, used from the given addresses or else from the person's own machine. It is one
-    /// of the relay that the round's blast does not use: then it is clear whom an alert is about.
+    /// of the relay that the round's blast does not use, and one that was not stolen yet: then it is clear
+    /// what an alert is about.
     fn stolen_account(&self, round: usize, clients: Vec<IpAddr>, dice: &mut Dice) -> (Via, Vec<SenderName>) {
         let relay = RELAY_2 - round % 2;
-        let people: Vec<_> = self.world.people.iter().filter(|person| person.relay == relay).collect();
+        let mut people: Vec<_> = self.world.people.iter().filter(|person| person.relay == relay).collect();
+        let stolen = |login: &str| {
+            let name = account_name(login);
+            self.ledger.hijacks.iter().any(|hijack| hijack.senders.contains(&name))
+        };
+        if people.iter().any(|person| !stolen(&person.login)) {
+            people.retain(|person| !stolen(&person.login));
+        }
         let person = *dice.pick(&people);
         let relay = self.world.machines[person.relay].address;
         let clients = if clients.is_empty() { vec![person.office] } else { clients };

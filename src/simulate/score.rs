@@ -172,12 +172,13 @@ fn falls_into(burst: &BenignBurst, at: Timestamp, alert: &Alert) -> bool {
     at >= burst.start && at <= burst.end && accuses(alert, &burst.senders)
 }
 
-/// Whether an alert, or a sender related to it, is one of some senders, or a block around one.
+/// Whether an alert, or a sender related to it, is one of some senders, or a block around one. The relay
+/// that an accused account leaves by is context: whoever accuses one account accuses no other one.
 fn accuses(alert: &Alert, senders: &[SenderName]) -> bool {
     let own = name_of(alert);
-    std::iter::once(&own)
-        .chain(&alert.related)
-        .any(|accused| senders.iter().any(|sender| meets(accused, sender)))
+    let context = |related: &&SenderName| own.kind == "account" && related.kind != "account";
+    let related = alert.related.iter().filter(|related| !context(related));
+    std::iter::once(&own).chain(related).any(|accused| senders.iter().any(|sender| meets(accused, sender)))
 }
 
 fn meets(accused: &SenderName, sender: &SenderName) -> bool {
@@ -348,7 +349,9 @@ mod tests {
         let by_related =
             alert("s", 150, Kind::Host, name("host", "mx-out1"), vec![name("account", "a@x.example")]);
         let by_other = alert("t", 150, Kind::Account, name("account", "b@x.example"), Vec::new());
-        for (alert, found) in [(by_relay, 1), (by_related, 1), (by_other, 0)] {
+        let relay = vec![name("address", "203.0.113.10")];
+        let by_neighbour = alert("w", 150, Kind::Account, name("account", "b@x.example"), relay);
+        for (alert, found) in [(by_relay, 1), (by_related, 1), (by_other, 0), (by_neighbour, 0)] {
             assert_eq!(score(&world, &[alert]).found, found);
         }
         let after = alert("u", 200 + 6 * 3_600, Kind::Account, name("account", "a@x.example"), Vec::new());
