@@ -89,3 +89,8 @@ pub const ALERT_RELATED_BYTES_MAX: usize = 6 << 10;
 pub const ALERTS_WAITING_MAX: usize = 10_000;
 /// Longest line of any JSON form of an alert, bytes.
 pub const ALERT_LINE_BYTES_MAX: usize = 32 << 10;
+
+// Wire.
+
+/// Directions of flows whose last octets are remembered, 1 KiB each.
+pub const HISTORIES_MAX: usize = 65_536;

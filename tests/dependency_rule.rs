@@ -1,6 +1,8 @@
 //! Data moves one way: a module may use only the rows above its own (docs/architecture.md). This test reads
 //! the sources, so that nobody has to remember it.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 

@@ -1,5 +1,7 @@
 //! Real logs, end to end from file to observations, against what other tools count in them.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 use portreeve::company::Company;
 use portreeve::mail::Verdict;
 use portreeve::mta::{LogCounters, LogRoad, LogSettings, LogSource, SourceId};

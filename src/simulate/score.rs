@@ -154,8 +154,8 @@ fn right_kinds(kind: HijackKind) -> &'static [Kind] {
         // Seen from outside a foreign machine with the relay's address may be a script behind it.
         HijackKind::LoudBlast => &[Kind::Host, Kind::Relay],
         HijackKind::WorkstationDirect | HijackKind::StarttlsOnly => &[Kind::Host],
-        HijackKind::DormantBlock | HijackKind::Ipv6Rotation => &[Kind::Block],
-        HijackKind::AccountTakeover | HijackKind::LowAndSlow => &[Kind::Account],
+        HijackKind::DormantBlock | HijackKind::Ipv6Rotation | HijackKind::Snowshoe => &[Kind::Block],
+        HijackKind::AccountTakeover | HijackKind::LowAndSlow | HijackKind::CleanList => &[Kind::Account],
         HijackKind::SlowRamp => &[Kind::Relay, Kind::Host, Kind::Account],
     }
 }
