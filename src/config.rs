@@ -1,6 +1,7 @@
 //! Configuration: TOML → checked [`Config`]. Every default stands here. Unknown keys are refused with the
 //! nearest known one and the line.
 
+use crate::alert::budget::Rate;
 use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
 pub use crate::sink::SinkConfig;
@@ -25,6 +26,8 @@ pub struct Config {
     pub detect: DetectConfig,
     /// Where to remember.
     pub state: StateConfig,
+    /// How many alerts may leave.
+    pub alerts: AlertsConfig,
     /// What is kept about people.
     pub privacy: PrivacyConfig,
     /// Who reports.
@@ -123,6 +126,30 @@ pub struct StateConfig {
     pub directory: Option<PathBuf>,
 }
 
+/// How many alerts may leave: see docs/alerts.md, floods.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct AlertsConfig {
+    /// Alerts an hour of event time, in the long run. Default: 600.
+    pub per_hour: f64,
+    /// Alerts at once after a quiet time. Default: 200.
+    pub burst: f64,
+}
+
+impl Default for AlertsConfig {
+    fn default() -> AlertsConfig {
+        let rate = Rate::default();
+        AlertsConfig { per_hour: rate.per_hour, burst: rate.burst }
+    }
+}
+
+impl AlertsConfig {
+    /// What the budget needs.
+    pub fn rate(&self) -> Rate {
+        Rate { per_hour: self.per_hour, burst: self.burst }
+    }
+}
+
 /// What is kept about people who got mail.
 #[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
@@ -184,6 +211,9 @@ impl Config {
         }
         if !(0.1..=720.0).contains(&detect.close_after_hours) {
             return fail("detect.close_after_hours must be between 0.1 and 720".into());
+        }
+        if !(1.0..=1e9).contains(&self.alerts.per_hour) || !(4.0..=1e9).contains(&self.alerts.burst) {
+            return fail("alerts.per_hour must be at least 1, alerts.burst at least 4".into());
         }
         zone(self.company.time_zone.as_deref())?;
         for log in &self.source.log {

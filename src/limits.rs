@@ -85,6 +85,8 @@ pub const ALERT_SAMPLE_TEXT_BYTES_MAX: usize = 320;
 pub const ALERT_TEXT_BYTES_MAX: usize = 1_024;
 /// Names of related senders in one alert, bytes in a JSON line; what is beyond is counted.
 pub const ALERT_RELATED_BYTES_MAX: usize = 6 << 10;
+/// Incidents whose newest alert waits for the alert rate; beyond it the mildest are dropped and counted.
+pub const ALERTS_WAITING_MAX: usize = 1_000;
 /// Longest line of any JSON form of an alert, bytes.
 pub const ALERT_LINE_BYTES_MAX: usize = 32 << 10;
 

@@ -77,3 +77,31 @@ fn commits_one_changed_sender_beside_many() {
         quantile(&mut times, 1.0)
     );
 }
+
+#[test]
+#[ignore = "a measurement"]
+fn commits_beside_many_remembered_recipients() {
+    for thousands in [100u32, 1_000] {
+        let directory = tempfile::tempdir().unwrap();
+        let mut store = Store::open(directory.path()).unwrap();
+        let mut engine = engine(store.key);
+        let mut out = Vec::new();
+        for n in 0..thousands * 1_000 {
+            engine.observe(&delivery(n % 50, i64::from(n) / 100, &format!("r{n}@example.net")), &mut out);
+        }
+        store.commit(&mut engine, &[], &[]).unwrap();
+        let mut times = Vec::new();
+        for round in 0..10 {
+            let at = i64::from(thousands) * 10 + 60 * round;
+            engine.observe(&delivery(1, at, &format!("new{round}@example.net")), &mut out);
+            let began = Instant::now();
+            store.commit(&mut engine, &[], &[]).unwrap();
+            times.push(began.elapsed().as_secs_f64());
+        }
+        println!(
+            "commit of one changed sender beside {thousands},000 recipients: median {:.3} s, slowest of 10 {:.3} s",
+            quantile(&mut times, 0.5),
+            quantile(&mut times, 1.0)
+        );
+    }
+}

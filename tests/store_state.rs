@@ -25,7 +25,9 @@ fn what_was_committed_comes_back() {
         feed(&mut engine, 30, 0);
         store.commit(&mut engine, &position("17"), &alert_rows(0, 3)).unwrap();
         let history = [HistoryRow { series: "10.0.0.1".into(), at: 5, value: 2.0 }];
-        store.commit_moment(&mut engine, &Moment { history: &history, ..Moment::default() }).unwrap();
+        let notes = [("budget".to_owned(), b"full".to_vec())];
+        let moment = Moment { history: &history, notes: &notes, ..Moment::default() };
+        store.commit_moment(&mut engine, &moment).unwrap();
         store.export().unwrap()
     };
     assert!(exported.senders.len() >= 30 && exported.shared.is_some());
@@ -34,6 +36,8 @@ fn what_was_committed_comes_back() {
     assert_eq!(store.position("mail.log").unwrap().as_deref(), Some("17"));
     assert_eq!(store.position("other.log").unwrap(), None);
     assert_eq!(store.history("10.0.0.1", 0, 6).unwrap(), [(5, 2.0)]);
+    assert_eq!(store.note("budget").unwrap().as_deref(), Some(&b"full"[..]));
+    assert_eq!(store.note("other").unwrap(), None);
     let mut again = engine(store.key);
     assert!(store.load(&mut again).unwrap().is_empty());
     assert_eq!(again.senders().len(), exported.senders.len());

@@ -4,6 +4,7 @@
 //! encodings in [`FORMATS`]. *Bound*: `limits::ALERT_*`. *Spec*: docs/alerts.md, `portreeve schema alert`.
 
 mod advice;
+pub mod budget;
 pub mod cef;
 mod compose;
 pub mod ecs;

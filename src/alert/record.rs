@@ -12,6 +12,8 @@ use serde::{Deserialize, Serialize};
 pub const SCHEMA_VERSION: &str = "1.0";
 
 /// One alert: what leaves when an incident changes.
+///
+/// A field that is added later bears `#[serde(default)]`: alerts of older versions may still wait in the outbox.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Alert {

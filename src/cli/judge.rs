@@ -5,6 +5,7 @@
 //! do the alerts leave, each sink from the outbox behind a cursor of its own.
 
 use super::failure::Failure;
+use crate::alert::budget::{Budget, Rate};
 use crate::alert::{Alert, Format, SensorRef, format, format_names};
 use crate::company::Company;
 use crate::config::Config;
@@ -15,7 +16,7 @@ use crate::engine::model::Model;
 use crate::observation::Observation;
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
-use crate::store::{AlertRow, Store};
+use crate::store::{AlertRow, Moment, Store};
 use crate::time::Timestamp;
 use std::path::Path;
 use std::sync::Arc;
@@ -23,6 +24,9 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Key of runs that keep no state: the same input then always gives the same alerts.
 const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
+
+/// Name of the alert budget in the state.
+const BUDGET_NOTE: &str = "alert-budget";
 
 /// Where alerts go from here.
 enum Outlet {
@@ -40,6 +44,8 @@ pub struct Judge {
     sensor: Option<SensorRef>,
     /// Whether alerts leave; `false` while a clean history is learned.
     speaks: bool,
+    rate: Rate,
+    budget: Budget,
     changes: Vec<IncidentChange>,
     waiting: Vec<Alert>,
     alerts: Vec<Alert>,
@@ -52,10 +58,18 @@ impl Judge {
         let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
         let mut engine = Engine::new(company, model, config.settings(), key);
+        let rate = config.alerts.rate();
+        let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
         if let Some(store) = &store {
-            for trouble in store.load(&mut engine).map_err(Failure::running)? {
-                tracing::warn!("{trouble:?}");
-            }
+            let mut troubles = store.troubles.clone();
+            troubles.extend(store.load(&mut engine).map_err(Failure::running)?);
+            waiting.extend(troubles.iter().map(|trouble| trouble.alert(wall_clock())));
+            let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
+            budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
+        }
+        for alert in &mut waiting {
+            tracing::warn!("{}", alert.headline);
+            alert.sensor = config.sensor.clone().map(SensorRef::from);
         }
         Ok(Judge {
             engine,
@@ -63,8 +77,10 @@ impl Judge {
             outlet: Outlet::Writers(Vec::new()),
             sensor: config.sensor.clone().map(SensorRef::from),
             speaks: true,
+            rate,
+            budget,
             changes: Vec::new(),
-            waiting: Vec::new(),
+            waiting,
             alerts: Vec::new(),
         })
     }
@@ -102,7 +118,7 @@ impl Judge {
             if self.speaks {
                 let mut alert = Alert::of(&change);
                 alert.sensor.clone_from(&self.sensor);
-                self.waiting.push(alert);
+                self.budget.offer(&self.rate, alert, change.at, &mut self.waiting);
             }
         }
         if self.store.is_none() { self.send() } else { Ok(()) }
@@ -113,11 +129,19 @@ impl Judge {
         !self.waiting.is_empty()
     }
 
+    /// Lets go what waits for the alert rate: the input has ended, and nothing will come to make room for it.
+    pub fn let_go(&mut self) {
+        self.budget.finish(&mut self.waiting);
+    }
+
     /// Commits what changed, then lets the alerts leave.
     pub fn commit(&mut self, positions: &[(String, String)]) -> Result<(), Failure> {
+        self.budget.release(&self.rate, self.engine.now(), &mut self.waiting);
         if let Some(store) = &mut self.store {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
-            store.commit(&mut self.engine, positions, &rows).map_err(Failure::running)?;
+            let notes = [(BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default())];
+            let moment = Moment { positions, alerts: &rows, notes: &notes, ..Moment::default() };
+            store.commit_moment(&mut self.engine, &moment).map_err(Failure::running)?;
         }
         self.send()
     }

@@ -145,6 +145,7 @@ pub fn play(
             progress.set_position(bytes_read.load(Ordering::Relaxed));
         }
     }
+    judge.let_go();
     judge.commit(&position(count.max(judged_before)))
 }
 

@@ -51,6 +51,7 @@ struct Unsaved {
     positions: BTreeMap<String, String>,
     alerts: Vec<AlertRow>,
     history: Vec<HistoryRow>,
+    notes: BTreeMap<String, Vec<u8>>,
 }
 
 /// An alert to be kept with the state that caused it.
@@ -98,6 +99,8 @@ pub struct Moment<'a> {
     pub alerts: &'a [AlertRow],
     /// New points of curves.
     pub history: &'a [HistoryRow],
+    /// Small state of other stages by name, such as the alert budget; a new one replaces the old.
+    pub notes: &'a [(String, Vec<u8>)],
 }
 
 impl Store {
@@ -211,15 +214,16 @@ impl Store {
         positions: &[(String, String)],
         alerts: &[AlertRow],
     ) -> Result<(), StoreError> {
-        self.commit_moment(engine, &Moment { positions, alerts, history: &[] })
+        self.commit_moment(engine, &Moment { positions, alerts, ..Moment::default() })
     }
 
-    /// As [`Store::commit`], with history.
+    /// As [`Store::commit`], with history and notes.
     pub fn commit_moment(&mut self, engine: &mut Engine, moment: &Moment) -> Result<(), StoreError> {
         self.unsaved.senders.extend(engine.take_changed());
         self.unsaved.positions.extend(moment.positions.iter().cloned());
         self.unsaved.alerts.extend_from_slice(moment.alerts);
         self.unsaved.history.extend_from_slice(moment.history);
+        self.unsaved.notes.extend(moment.notes.iter().cloned());
         let shared = engine.export_shared();
         let seal = tables::seal(&self.key, &[&shared]);
         self.write(shared, seal).map_err(StoreError::database(&self.path))?;
@@ -253,6 +257,9 @@ impl Store {
                 let AlertRow { id, event_at, incident, record } = alert;
                 AlertRef { seq: None, id, event_at: *event_at, incident, record }.put(&transaction, &key)?;
             }
+            for (name, value) in &self.unsaved.notes {
+                put_meta(&transaction, &key, &format!("note:{name}"), value.clone())?;
+            }
             let mut put = transaction
                 .prepare_cached("INSERT OR REPLACE INTO history (series, at, value) VALUES (?1, ?2, ?3)")?;
             for row in &self.unsaved.history {
@@ -281,6 +288,11 @@ impl Store {
                 .collect()
         };
         read().map_err(StoreError::database(&self.path))
+    }
+
+    /// The small state of another stage, as committed.
+    pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        self.meta(&format!("note:{name}"))
     }
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
