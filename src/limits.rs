@@ -54,3 +54,11 @@ pub const CHUNK_OCTETS_MAX: u64 = 1 << 40;
 
 /// Directions of flows whose last octets are remembered, 1 KiB each.
 pub const HISTORIES_MAX: usize = 65_536;
+/// Octets of message text held for all sessions together.
+pub const EXCERPTS_TOTAL_BYTES_MAX: usize = 64 << 20;
+/// Longest header value kept as such, bytes.
+pub const HEADER_BYTES_MAX: usize = 255;
+/// Domains of URLs kept for one message.
+pub const URL_DOMAINS_MAX: usize = 64;
+/// Attachments described for one message.
+pub const ATTACHMENTS_MAX: usize = 32;

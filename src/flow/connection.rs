@@ -473,7 +473,7 @@ impl Connection {
         let (side, hole, wanted) = match own_wants {
             Some(due) => (waiting.peer(), peer, Some(due)),
             None => {
-                let wanted = peer.wants().filter(|due| *due > own.next);
+                let wanted = peer.will_want().filter(|due| *due > own.next);
                 (waiting, own, wanted)
             }
         };

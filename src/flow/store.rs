@@ -128,6 +128,11 @@ impl Store {
         run.due.iter().rev().find(|(from, _)| *from <= cursor.max(*start)).map(|(_, due)| *due)
     }
 
+    /// The same of the first octet that is here.
+    pub fn first_due(&self) -> Option<u64> {
+        self.runs.first_key_value()?.1.due.first().map(|(_, due)| *due)
+    }
+
     /// Whether anything kept says something else than a piece.
     pub fn contradicts(&self, start: u64, bytes: &[u8]) -> bool {
         if self.runs.is_empty() {

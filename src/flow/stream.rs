@@ -135,6 +135,12 @@ impl Stream {
         self.store.due_at(self.next).or(fin)
     }
 
+    /// The same of the first octets that are here, whether or not a hole comes before them.
+    pub(super) fn will_want(&self) -> Option<u64> {
+        let fin = self.fin.filter(|_| !self.finished).map(|(_, due)| due);
+        self.wants().or_else(|| self.store.first_due()).or(fin)
+    }
+
     /// Whether doubtful octets wait for their acknowledgment.
     pub(super) fn doubts(&self) -> bool {
         self.doubtful.is_some()

@@ -104,7 +104,7 @@ impl Session {
         if self.reply.code() == 354 {
             // DATA itself was not captured, but its answer was.
             self.answer_none(outlet);
-            self.sending = Sending::default();
+            self.sending = Sending::begin(true, outlet);
             self.mode = Mode::Data;
             return;
         }
@@ -183,7 +183,9 @@ impl Session {
             Pending::Chunk(Some(end)) => self.settle(end, seen, outlet),
             // A refused chunk ends the transaction; what is still in flight is refused too.
             Pending::Chunk(None) if matches!(class, Some(4 | 5)) && self.transaction.has_recipients() => {
-                self.settle(MessageEnd { size_bytes: None, after_close: false }, true, outlet);
+                let bytes = self.sending.chunk_bytes;
+                let end = MessageEnd { size_bytes: None, ..self.sending.end(bytes, false) };
+                self.settle(end, true, outlet);
             }
             Pending::Chunk(None) => {}
             Pending::Reset => {
@@ -207,7 +209,7 @@ impl Session {
         }
         if granted || !seen {
             if !assumed {
-                self.sending = Sending::default();
+                self.sending = Sending::begin(true, outlet);
                 self.mode = if granted { Mode::Data } else { Mode::PerhapsData };
             }
             return;
@@ -235,8 +237,8 @@ impl Session {
         } else {
             outlet.counters.messages_unanswered += 1;
         }
-        let outcome =
-            Outcome { reply: seen.then_some(&self.reply), size_bytes: end.size_bytes, content: None };
+        let content = end.excerpt.and_then(|(excerpt, bytes)| excerpt.read(bytes));
+        let outcome = Outcome { reply: seen.then_some(&self.reply), size_bytes: end.size_bytes, content };
         self.transaction.settle(self.responder, outcome, outlet);
     }
 
@@ -277,17 +279,16 @@ impl Session {
         }
         let verdict = matches!(class, 2 | 4 | 5) && code != 421 && only_fits(code).is_none();
         if self.mode == Mode::Data && verdict && !self.sending.answered {
-            let end = MessageEnd { size_bytes: None, after_close: false };
             if let Some((bytes, after)) = self.sending.suspect.take() {
                 // The end was the suspect one, or among the missing octets.
-                let size_bytes = (!self.sending.gap).then_some(bytes);
                 let mode = if self.sending.gap { Mode::Lost } else { Mode::Command };
                 outlet.counters.ends_by_reply += 1;
-                self.settle(MessageEnd { size_bytes, ..end }, true, outlet);
+                let end = self.sending.end(bytes, false);
+                self.settle(end, true, outlet);
                 return self.reread(&after, mode, outlet);
             }
             if matches!(class, 4 | 5) {
-                self.settle(end, true, outlet);
+                self.settle(MessageEnd::unseen(false), true, outlet);
                 self.sending.answered = true;
                 return;
             }
@@ -311,7 +312,7 @@ impl Session {
     pub(super) fn give_up_message(&mut self, outlet: &mut Outlet<'_>) {
         if self.mode == Mode::Data && self.sending.gap && self.sending.answer_lost {
             let (_, after) = self.sending.suspect.take().unwrap_or_default();
-            self.settle(MessageEnd { size_bytes: None, after_close: false }, false, outlet);
+            self.settle(MessageEnd::unseen(false), false, outlet);
             self.lose(outlet);
             self.reread(&after, Mode::Lost, outlet);
         }
@@ -331,7 +332,7 @@ impl Session {
             self.sending.answered = self.reply.code() == 354;
         } else if std::mem::take(&mut self.sending.answered) {
             self.transaction.doubt();
-            self.settle(MessageEnd { size_bytes: None, after_close: false }, true, outlet);
+            self.settle(MessageEnd::unseen(false), true, outlet);
         }
         outlet.counters.replies_unmatched += 1;
     }

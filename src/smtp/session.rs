@@ -15,6 +15,7 @@
 use super::Outlet;
 use super::auth::AuthState;
 use super::command::{Command, Secret};
+use super::content::Excerpt;
 use super::data::{End, EndFinder};
 use super::line::Lines;
 use super::opaque::OpaqueWatch;
@@ -82,8 +83,17 @@ pub(super) enum Pending {
 pub(super) struct MessageEnd {
     /// `None` where octets are missing.
     pub(super) size_bytes: Option<u64>,
+    /// Its first octets, and how many of them are the message.
+    pub(super) excerpt: Option<(Excerpt, u64)>,
     /// The server had already closed: there will be no answer.
     pub(super) after_close: bool,
+}
+
+impl MessageEnd {
+    /// The end of a message of which too much is missing.
+    pub(super) fn unseen(after_close: bool) -> MessageEnd {
+        MessageEnd { size_bytes: None, excerpt: None, after_close }
+    }
 }
 
 /// The message that is being sent.
@@ -101,6 +111,26 @@ pub(super) struct Sending {
     /// The first end that is no strict one: octets of the message before it, and what came after it,
     /// which are commands to some servers.
     pub(super) suspect: Option<(u64, Vec<u8>)>,
+    /// Its first octets, where content is wanted.
+    pub(super) excerpt: Option<Excerpt>,
+}
+
+impl Sending {
+    /// A message begins, by DATA or by BDAT.
+    pub(super) fn begin(by_data: bool, outlet: &Outlet<'_>) -> Sending {
+        let bytes_max = outlet.settings.content_bytes_max;
+        let excerpt = (bytes_max > 0).then(|| Excerpt::new(bytes_max, by_data, outlet.held));
+        Sending { excerpt, ..Sending::default() }
+    }
+
+    /// Its end was sent: what is known of it.
+    pub(super) fn end(&mut self, bytes: u64, after_close: bool) -> MessageEnd {
+        MessageEnd {
+            size_bytes: (!self.gap).then_some(bytes),
+            excerpt: self.excerpt.take().map(|excerpt| (excerpt, if self.gap { u64::MAX } else { bytes })),
+            after_close,
+        }
+    }
 }
 
 /// A session.
@@ -361,6 +391,9 @@ impl Session {
                 }
                 Mode::Chunk(left, last) => {
                     let take = (rest.len() as u64).min(left);
+                    if let Some(excerpt) = &mut self.sending.excerpt {
+                        excerpt.add(rest.get(..take as usize).unwrap_or_default());
+                    }
                     rest = rest.get(take as usize..).unwrap_or_default();
                     self.sending.chunk_bytes += take;
                     self.mode = if take == left { Mode::Command } else { Mode::Chunk(left - take, last) };
@@ -398,6 +431,9 @@ impl Session {
             let room = limits::WAITING_CLIENT_BYTES_MAX.saturating_sub(after.len());
             after.extend_from_slice(rest.get(..taken.min(room)).unwrap_or_default());
         }
+        if let Some(excerpt) = &mut self.sending.excerpt {
+            excerpt.add(rest.get(..taken).unwrap_or_default());
+        }
         *rest = rest.get(taken..).unwrap_or_default();
         match end {
             None => {}
@@ -416,8 +452,8 @@ impl Session {
                     self.sending = Sending::default();
                     return;
                 }
-                let size_bytes = (!self.sending.gap).then(|| self.sending.finder.message_bytes());
-                let end = MessageEnd { size_bytes, after_close: self.closing };
+                let bytes = self.sending.finder.message_bytes();
+                let end = self.sending.end(bytes, self.closing);
                 let suspect = self.sending.suspect.take();
                 self.sending = Sending { suspect, ..Sending::default() };
                 self.push(Pending::EndOfData(end));
@@ -460,10 +496,10 @@ impl Session {
             None if dot => {
                 self.mode = Mode::Command;
                 self.resume(outlet);
-                let end = MessageEnd { size_bytes: None, after_close: self.closing };
-                self.push(Pending::EndOfData(end));
+                self.push(Pending::EndOfData(MessageEnd::unseen(self.closing)));
             }
-            None => {}
+            // The rest of a command, perhaps: its reply is still to come.
+            None => self.answered_since_gap = false,
         }
     }
 
@@ -514,8 +550,15 @@ impl Session {
                 self.auth = Some(AuthState::begin(mechanism, initial.as_ref()));
                 self.wait_for(Pending::Auth);
             }
-            Command::Chunk(Some((0, last))) => self.end_of_chunk(last),
-            Command::Chunk(Some((size, last))) => self.mode = Mode::Chunk(size, last),
+            Command::Chunk(Some((size, last))) => {
+                if self.sending.chunk_bytes == 0 {
+                    self.sending = Sending::begin(false, outlet);
+                }
+                match size {
+                    0 => self.end_of_chunk(last),
+                    _ => self.mode = Mode::Chunk(size, last),
+                }
+            }
             Command::Chunk(None) => {
                 self.odd(Oddity::BadChunkSize, outlet);
                 self.push(Pending::Other);
@@ -531,8 +574,8 @@ impl Session {
     }
 
     fn end_of_chunk(&mut self, last: bool) {
-        let size_bytes = (!self.sending.gap).then_some(self.sending.chunk_bytes);
-        let end = last.then_some(MessageEnd { size_bytes, after_close: self.closing });
+        let bytes = self.sending.chunk_bytes;
+        let end = last.then(|| self.sending.end(bytes, self.closing));
         if last {
             self.sending = Sending::default();
         }
@@ -570,7 +613,7 @@ impl Session {
         match self.pending.back().map(|slot| &slot.what) {
             Some(Pending::Data) => {
                 self.mode = Mode::Data;
-                self.sending = Sending::default();
+                self.sending = Sending::begin(true, outlet);
             }
             Some(Pending::StartTls) if begins_tls(self.held.get(self.held_from..).unwrap_or_default()) => {
                 self.answer_none(outlet);
@@ -664,6 +707,7 @@ impl Session {
             Mode::Data | Mode::PerhapsData => {
                 self.mode = Mode::Data;
                 self.sending.gap = true;
+                self.sending.excerpt.iter_mut().for_each(Excerpt::gap);
                 self.sending.finder.gap();
                 // The end may be in the gap: what follows is then commands.
                 self.sending.suspect = Some((0, Vec::new()));
@@ -671,6 +715,7 @@ impl Session {
             }
             Mode::Chunk(left, last) if bytes < left => {
                 self.sending.gap = true;
+                self.sending.excerpt.iter_mut().for_each(Excerpt::gap);
                 self.sending.chunk_bytes += bytes;
                 self.mode = Mode::Chunk(left - bytes, last);
             }
