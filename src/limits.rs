@@ -99,3 +99,12 @@ pub const HISTORIES_MAX: usize = 65_536;
 pub const POLL_BYTES_MAX: usize = 4 << 20;
 /// Rotated files of one log that are looked at.
 pub const ROTATED_FILES_MAX: usize = 1_000;
+
+/// Octets of message text held for all sessions together.
+pub const EXCERPTS_TOTAL_BYTES_MAX: usize = 64 << 20;
+/// Longest header value kept as such, bytes.
+pub const HEADER_BYTES_MAX: usize = 255;
+/// Domains of URLs kept for one message.
+pub const URL_DOMAINS_MAX: usize = 64;
+/// Attachments described for one message.
+pub const ATTACHMENTS_MAX: usize = 32;

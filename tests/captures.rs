@@ -9,6 +9,7 @@
 
 use portreeve::capture::{CaptureError, CaptureFile};
 use portreeve::company::Company;
+use portreeve::mail::Untrusted;
 use portreeve::observation::{Fact, Observation, Oddity, Session, SessionEnd, Tls};
 use portreeve::smtp::{WireCounters, WireRoad, WireSettings};
 use portreeve::time::CivilClock;
@@ -327,4 +328,48 @@ fn every_file_goes_through() {
         }
     }
     assert!(files >= ARKIME.len() + OTHERS.len() + SURICATA.len(), "only {files} captures");
+}
+
+#[test]
+fn messages_tell_what_they_carry() {
+    let Some(folder) = captures() else { return };
+    let content = |path: &str| {
+        let (out, _) = read(&folder.join(path)).unwrap();
+        let content = |observation: Observation| match observation.fact {
+            Fact::Message(message) => message.content,
+            _ => None,
+        };
+        out.into_iter().find_map(content).unwrap()
+    };
+    let lines = |path: &str| {
+        let content = content(path);
+        let text = |text: &Option<Untrusted>| text.as_ref().map(Untrusted::escaped).unwrap_or_default();
+        let attached = content.attachments.iter().map(|one| {
+            let sum = one
+                .sha256
+                .map(|sum| sum.iter().take(4).map(|byte| format!("{byte:02x}")).collect::<String>());
+            format!("{} {} {} {:?}", text(&one.name), one.mime_type.escaped(), one.size_bytes, sum)
+        });
+        let domains = content.url_domains.iter().map(Untrusted::escaped).collect::<Vec<_>>().join(" ");
+        let head =
+            format!("{} {} {}", text(&content.from_domain), text(&content.mailer), content.received_count);
+        [head, domains].into_iter().chain(attached).collect::<Vec<_>>()
+    };
+    assert_eq!(
+        lines(&suricata("smtp-extract-url-schemes")),
+        ["ajmvlqs1o4ua.com  0", "172.42.48.124 facebook.com google.com test-site.org"]
+    );
+    // The digest was taken of the decoded file by another program.
+    assert_eq!(
+        lines("arkime/smtp-zip.pcap"),
+        ["xxx.net Mutt/1.5.20 (2009-12-10) 2", "", "a.zip application/zip 310 Some(\"61479904\")"]
+    );
+    assert_eq!(
+        lines("lbl-smtp-url/Traces/smtp-attachment.pcap"),
+        ["defgrp.com  2", "", "Overview of Health Reform.doc application/vnd.msword 61882 None"]
+    );
+    assert!(content("lbl-smtp-url/Traces/smtp-attachment.pcap").cut);
+    // Not an address: leading zeros.
+    assert_eq!(content("arkime/smtp-originating.pcap").originating_ip, None);
+    assert!(!content("arkime/smtp-zip.pcap").cut);
 }

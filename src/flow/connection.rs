@@ -78,8 +78,6 @@ pub struct Connection {
     phase: Phase,
     originator: Stream,
     responder: Stream,
-    /// Since when, and for how many packets, something waits.
-    blocked: Option<(Timestamp, u32)>,
     /// What the originator's SYN offered.
     offer: Offer,
     /// Shifts of the windows of originator and responder; `None` where the handshake was not seen.
@@ -118,7 +116,6 @@ impl Connection {
             phase: if opens && side == Side::Originator { Phase::SynSent } else { Phase::Open },
             originator: Stream::default(),
             responder: Stream::default(),
-            blocked: None,
             offer: Offer::default(),
             scales: None,
             responder_start: None,
@@ -213,9 +210,14 @@ impl Connection {
             return;
         }
         let Some(due) = self.acknowledged(side, segment, around.counters) else { return };
+        let midstream = self.midstream;
         let (own, _) = self.pair(side);
         if !own.known {
             own.begin(segment.sequence);
+            if !midstream {
+                // The beginning of this side was not captured, however long it was.
+                emit(Event::Gap(side, 0));
+            }
         }
         let start = own.place(segment.sequence);
         if start > own.next.saturating_add(WINDOW_MAX) || start.saturating_add(WINDOW_MAX) < own.next {
@@ -271,7 +273,7 @@ impl Connection {
             own.urgent = Some(place).filter(|place| *place >= own.next).or(own.urgent);
         }
         if end > piece.start {
-            let peer_next = if peer.seen && peer.known { peer.next } else { u64::MAX };
+            let peer_next = peer.reach();
             own.take(piece, peer_next, &mut around.desk(side), emit);
         }
     }
@@ -400,7 +402,7 @@ impl Connection {
             let mut moved = false;
             for side in [Side::Originator, Side::Responder] {
                 let (own, peer) = self.pair(side);
-                let peer_next = if peer.seen && peer.known { peer.next } else { u64::MAX };
+                let peer_next = peer.reach();
                 let desk = &mut around.desk(side);
                 moved |= own.drain(peer_next, desk, emit);
                 moved |= own.believe(peer_next, desk, emit);
@@ -426,58 +428,70 @@ impl Connection {
 
     /// Gives a hole up that was waited for long enough.
     fn lose_patience(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
-        if !self.waits() {
-            self.blocked = None;
-            return;
-        }
-        let (since, packets) = self.blocked.unwrap_or((around.at, 0));
-        self.blocked = Some((since, packets.saturating_add(1)));
-        let waited = around.at.seconds_since(since);
-        let many = packets >= PATIENCE_PACKETS;
-        let given_up = if self.is_two_way() {
-            ((many || waited >= PATIENCE_SECONDS) && self.skip(Proof::Both, around, emit))
-                || (waited >= PATIENCE_ONE_SIDED_SECONDS && self.skip(Proof::Receiver, around, emit))
-                || (waited >= PATIENCE_UNPROVEN_SECONDS && self.skip(Proof::None, around, emit))
-        } else {
-            (many || waited >= PATIENCE_ONE_SIDED_SECONDS) && self.skip(Proof::None, around, emit)
-        };
-        if given_up {
-            self.pump(around, emit);
-            self.blocked = self.waits().then_some((around.at, 0));
+        let two_way = self.is_two_way();
+        for side in [Side::Originator, Side::Responder] {
+            let (own, _) = self.pair(side);
+            if !own.waits() {
+                own.blocked = None;
+                continue;
+            }
+            let same = own.blocked.filter(|(place, _, _)| *place == own.next);
+            let (place, since, packets) = same.unwrap_or((own.next, around.at, 0));
+            own.blocked = Some((place, since, packets.saturating_add(1)));
+            let waited = around.at.seconds_since(since);
+            let many = packets >= PATIENCE_PACKETS;
+            let given_up = if two_way {
+                ((many || waited >= PATIENCE_SECONDS) && self.skip(side, Proof::Both, around, emit))
+                    || (waited >= PATIENCE_ONE_SIDED_SECONDS
+                        && self.skip(side, Proof::Receiver, around, emit))
+                    || (waited >= PATIENCE_UNPROVEN_SECONDS && self.skip(side, Proof::None, around, emit))
+            } else {
+                (many || waited >= PATIENCE_ONE_SIDED_SECONDS) && self.skip(side, Proof::None, around, emit)
+            };
+            if given_up {
+                self.pump(around, emit);
+            }
         }
     }
 
-    /// Skips one hole for which there is so much proof that the receiver has what we miss.
+    /// Skips the hole that `waiting` waits for, if there is so much proof that the receiver has what we
+    /// miss. Says whether there was.
     fn skip(
         &mut self,
+        waiting: Side,
         proof: Proof,
         around: &mut Surroundings<'_>,
         emit: &mut impl FnMut(Event<'_>),
     ) -> bool {
-        for side in [Side::Originator, Side::Responder] {
-            let (own, _) = self.pair(side);
-            let next = own.next;
-            // A run at the cursor waits for the other side: there is no hole here.
-            if !own.known || own.store.start().is_some_and(|start| start <= next) {
-                continue;
-            }
-            let fin = own.fin.map(|(place, _)| place);
-            let after = own.store.start().into_iter().chain(fin).filter(|place| *place > next).min();
-            let acked = match proof {
-                // One side alone can claim what it likes; so both must have come that far.
-                Proof::Both => own.acked.min(own.reached),
-                Proof::Receiver | Proof::None => own.acked,
-            };
-            let until = match (after, Some(acked).filter(|acked| *acked > next)) {
-                (Some(after), Some(acked)) => after.min(acked),
-                (None, Some(acked)) => acked,
-                (Some(after), None) if proof == Proof::None => after,
-                _ => continue,
-            };
-            own.skip_to(until, &mut around.desk(side), emit);
-            return true;
+        let (own, peer) = self.pair(waiting);
+        if !own.waits() {
+            return false;
         }
-        false
+        // What stands at the cursor waits for octets of the peer; else the own stream has the hole. Skip no
+        // further than what the other side's next octets want: after those it may have said more.
+        let own_wants = own.wants().filter(|due| *due > peer.next);
+        let (side, hole, wanted) = match own_wants {
+            Some(due) => (waiting.peer(), peer, Some(due)),
+            None => {
+                let wanted = peer.will_want().filter(|due| *due > own.next);
+                (waiting, own, wanted)
+            }
+        };
+        let next = hole.next;
+        let fin = hole.fin.map(|(place, _)| place);
+        let after = hole.store.start().into_iter().chain(fin).filter(|place| *place > next).min();
+        let proven = match proof {
+            // One side alone can claim what it likes; so both must have come that far.
+            Proof::Both => hole.acked.min(hole.reached),
+            Proof::Receiver => hole.acked,
+            Proof::None => u64::MAX,
+        };
+        let until = [after, wanted, Some(proven), fin].into_iter().flatten().min().unwrap_or(next);
+        if !hole.known || until <= next || until == u64::MAX {
+            return false;
+        }
+        hole.skip_to(until, &mut around.desk(side), emit);
+        true
     }
 
     /// Nothing more will come: hands out what waits, with the gaps that remain.
@@ -487,7 +501,9 @@ impl Connection {
             if !self.waits() {
                 break;
             }
-            let skipped = self.skip(Proof::Both, around, emit) || self.skip(Proof::None, around, emit);
+            let both = [Side::Originator, Side::Responder];
+            let skipped = both.into_iter().any(|side| self.skip(side, Proof::Both, around, emit))
+                || both.into_iter().any(|side| self.skip(side, Proof::None, around, emit));
             if !skipped {
                 break;
             }

@@ -41,7 +41,7 @@ pub enum Event<'a> {
     Opened,
     /// Octets in order.
     Bytes(Side, &'a [u8]),
-    /// Octets that the capture has not.
+    /// Octets that the capture has not; 0 where it cannot be told how many.
     Gap(Side, u64),
     /// This side sends no more.
     Finished(Side),

@@ -121,6 +121,18 @@ impl Store {
         conflict
     }
 
+    /// How far the peer's stream must come before the octet at the cursor is due; `None` where it is not here.
+    pub fn due_at(&self, cursor: u64) -> Option<u64> {
+        let (start, run) =
+            self.runs.range(..=cursor).next_back().filter(|(start, run)| run.end(**start) > cursor)?;
+        run.due.iter().rev().find(|(from, _)| *from <= cursor.max(*start)).map(|(_, due)| *due)
+    }
+
+    /// The same of the first octet that is here.
+    pub fn first_due(&self) -> Option<u64> {
+        self.runs.first_key_value()?.1.due.first().map(|(_, due)| *due)
+    }
+
     /// Whether anything kept says something else than a piece.
     pub fn contradicts(&self, start: u64, bytes: &[u8]) -> bool {
         if self.runs.is_empty() {

@@ -10,6 +10,7 @@
 
 use super::store::{Budget, Kept, Store};
 use super::{Event, FlowCounters, Side};
+use crate::time::Timestamp;
 
 /// Distance beyond which sequence and acknowledgment numbers are not believed: the largest window
 /// (RFC 7323 section 2.3).
@@ -96,6 +97,8 @@ pub(super) struct Stream {
     pub(super) sums_right: bool,
     /// The time stamp of the last segment in order, where both sides use them.
     pub(super) stamp: Option<u32>,
+    /// Where the stream waits, since when, and for how many packets of the connection.
+    pub(super) blocked: Option<(u64, Timestamp, u32)>,
     pub(super) store: Store,
     doubtful: Option<Box<Store>>,
     history: Option<Box<History>>,
@@ -119,6 +122,23 @@ impl Stream {
     /// Whether anything waits for its turn.
     pub(super) fn waits(&self) -> bool {
         !self.store.is_empty() || (self.fin.is_some() && !self.finished)
+    }
+
+    /// How far the peer may look on this stream: to its end, once it is known to have one.
+    pub(super) fn reach(&self) -> u64 {
+        if self.finished || !self.seen || !self.known { u64::MAX } else { self.next }
+    }
+
+    /// How far the peer's stream must come before what stands at the cursor is due.
+    pub(super) fn wants(&self) -> Option<u64> {
+        let fin = self.fin.filter(|(place, _)| !self.finished && *place <= self.next).map(|(_, due)| due);
+        self.store.due_at(self.next).or(fin)
+    }
+
+    /// The same of the first octets that are here, whether or not a hole comes before them.
+    pub(super) fn will_want(&self) -> Option<u64> {
+        let fin = self.fin.filter(|_| !self.finished).map(|(_, due)| due);
+        self.wants().or_else(|| self.store.first_due()).or(fin)
     }
 
     /// Whether doubtful octets wait for their acknowledgment.

@@ -8,7 +8,7 @@
 
 use super::Outlet;
 use super::reply::ReplyLine;
-use super::session::{MessageEnd, Mode, Pending, Sending, Session, Slot};
+use super::session::{MessageEnd, Mode, Pending, Sending, Session};
 use super::transaction::Outcome;
 use crate::observation::{Oddity, Tls};
 
@@ -58,6 +58,8 @@ impl Session {
     /// A reply is complete.
     fn answer(&mut self, outlet: &mut Outlet<'_>) {
         let code = self.reply.code();
+        self.answered_since_gap = true;
+        self.answered_since_wait = true;
         self.closing |= matches!(code, 421 | 521);
         if self.greeting_awaited {
             self.greeting_awaited = false;
@@ -67,8 +69,8 @@ impl Session {
         match self.pending.front() {
             None => self.unasked(outlet),
             Some(slot) if slot.doubtful => self.reconcile(outlet),
-            Some(slot) if code == 354 && !matches!(slot.what, Pending::Data) => {
-                // Only DATA is ever told to go ahead: step was lost without a gap.
+            Some(slot) if !can_answer(code, &slot.what) => {
+                // Step was lost without a gap.
                 self.pending.iter_mut().for_each(|slot| slot.doubtful = true);
                 self.odd(Oddity::ReplyWithoutCommand, outlet);
                 self.reconcile(outlet);
@@ -87,17 +89,14 @@ impl Session {
 
     /// A reply while it is not sure which command it answers.
     fn reconcile(&mut self, outlet: &mut Outlet<'_>) {
-        let only_one_can_have_it: Option<fn(&Pending) -> bool> = match self.reply.code() {
-            354 => Some(|what| matches!(what, Pending::Data)),
-            334 | 235 => Some(|what| matches!(what, Pending::Auth)),
-            221 => Some(|what| matches!(what, Pending::Quit)),
-            _ => None,
-        };
-        if let Some(fits) = only_one_can_have_it
+        let only = only_fits(self.reply.code());
+        if let Some(fits) = only
             && let Some(at) = self.pending.iter().position(|slot| fits(&slot.what))
         {
-            for slot in self.pending.drain(..at).collect::<Vec<_>>() {
-                self.apply(slot.what, false, outlet);
+            for _ in 0..at {
+                if let Some(slot) = self.pending.pop_front() {
+                    self.apply(slot.what, false, outlet);
+                }
             }
             self.pending.iter_mut().for_each(|slot| slot.doubtful = false);
             return self.answer_front(outlet);
@@ -105,15 +104,22 @@ impl Session {
         if self.reply.code() == 354 {
             // DATA itself was not captured, but its answer was.
             self.answer_none(outlet);
-            self.sending = Sending::default();
+            self.sending = Sending::begin(true, outlet);
             self.mode = Mode::Data;
             return;
         }
-        if self.pending.len() == 1
-            && self.pending.front().is_some_and(|slot| !matches!(slot.what, Pending::Missing))
+        if let [slot] = self.pending.make_contiguous()
+            && !matches!(slot.what, Pending::Missing)
+            && can_answer(self.reply.code(), &slot.what)
         {
             return self.answer_front(outlet);
         }
+        if matches!(self.pending.back(), Some(slot) if matches!(slot.what, Pending::Data)) {
+            // Success never answers DATA: its answer is missing, and this one is for something later.
+            self.answer_none(outlet);
+            self.lose(outlet);
+        }
+        self.transaction.reply_in_gap();
         outlet.counters.replies_unmatched += 1;
     }
 
@@ -146,6 +152,9 @@ impl Session {
                 None | Some(2) => {
                     self.transaction.abandon(self.responder, outlet);
                     self.transaction.begin(path);
+                    if self.missing > 0 {
+                        self.transaction.doubt();
+                    }
                 }
                 _ => self.transaction.refuse(path, &self.reply),
             },
@@ -163,7 +172,7 @@ impl Session {
                         &mut outlet.counters.recipients_unanswered
                     };
                     *counter += 1;
-                    self.transaction.accept(path, accepted);
+                    self.transaction.accept(path, accepted, self.missing > 0);
                     if self.transaction.is_beyond() {
                         self.odd(Oddity::TooManyRecipients, outlet);
                     }
@@ -174,7 +183,9 @@ impl Session {
             Pending::Chunk(Some(end)) => self.settle(end, seen, outlet),
             // A refused chunk ends the transaction; what is still in flight is refused too.
             Pending::Chunk(None) if matches!(class, Some(4 | 5)) && self.transaction.has_recipients() => {
-                self.settle(MessageEnd { size_bytes: None, after_close: false }, true, outlet);
+                let bytes = self.sending.chunk_bytes;
+                let end = MessageEnd { size_bytes: None, ..self.sending.end(bytes, false) };
+                self.settle(end, true, outlet);
             }
             Pending::Chunk(None) => {}
             Pending::Reset => {
@@ -185,16 +196,20 @@ impl Session {
             Pending::Quit => self.quit = true,
             Pending::StartTls => self.starttls_answered(seen, outlet),
             Pending::Auth => self.auth_answered(seen),
-            Pending::Other | Pending::Missing => {}
+            Pending::Missing => self.missing -= 1,
+            Pending::Other => {}
         }
     }
 
     fn data_answered(&mut self, seen: bool, outlet: &mut Outlet<'_>) {
         let assumed = self.mode == Mode::Data;
         let granted = seen && self.reply.code() == 354;
+        if granted {
+            self.transaction.confirm();
+        }
         if granted || !seen {
             if !assumed {
-                self.sending = Sending::default();
+                self.sending = Sending::begin(true, outlet);
                 self.mode = if granted { Mode::Data } else { Mode::PerhapsData };
             }
             return;
@@ -203,7 +218,7 @@ impl Session {
         if assumed {
             // It was refused after all: what was read as a message may have been commands.
             self.mode = Mode::Lost;
-            self.pending.push_back(Slot { what: Pending::Missing, doubtful: true });
+            self.push_missing();
         } else if self.mode == Mode::Held {
             self.mode = Mode::Command;
         }
@@ -222,8 +237,8 @@ impl Session {
         } else {
             outlet.counters.messages_unanswered += 1;
         }
-        let outcome =
-            Outcome { reply: seen.then_some(&self.reply), size_bytes: end.size_bytes, content: None };
+        let content = end.excerpt.and_then(|(excerpt, bytes)| excerpt.read(bytes));
+        let outcome = Outcome { reply: seen.then_some(&self.reply), size_bytes: end.size_bytes, content };
         self.transaction.settle(self.responder, outcome, outlet);
     }
 
@@ -262,43 +277,51 @@ impl Session {
         if !outlet.originator_seen {
             return self.one_sided_answer(outlet);
         }
-        if self.mode == Mode::Data && class != 3 && !self.sending.answered {
-            let end = MessageEnd { size_bytes: None, after_close: false };
+        let verdict = matches!(class, 2 | 4 | 5) && code != 421 && only_fits(code).is_none();
+        if self.mode == Mode::Data && verdict && !self.sending.answered {
             if let Some((bytes, after)) = self.sending.suspect.take() {
-                let size_bytes = (!self.sending.gap).then_some(bytes);
-                self.settle(MessageEnd { size_bytes, ..end }, true, outlet);
-                return self.reread(&after, outlet);
-            }
-            if self.sending.gap {
-                // The end was among the missing octets.
+                // The end was the suspect one, or among the missing octets.
+                let mode = if self.sending.gap { Mode::Lost } else { Mode::Command };
+                outlet.counters.ends_by_reply += 1;
+                let end = self.sending.end(bytes, false);
                 self.settle(end, true, outlet);
-                self.sending = Sending::default();
-                self.mode = Mode::Command;
-                return;
+                return self.reread(&after, mode, outlet);
             }
             if matches!(class, 4 | 5) {
-                self.settle(end, true, outlet);
+                self.settle(MessageEnd::unseen(false), true, outlet);
                 self.sending.answered = true;
                 return;
             }
         }
         if let Some((_, after)) = self.sending.suspect.take().filter(|_| self.mode == Mode::Command) {
-            self.reread(&after, outlet);
+            outlet.counters.ends_by_reply += 1;
+            self.reread(&after, Mode::Command, outlet);
             if !self.pending.is_empty() {
                 return self.answer_front(outlet);
             }
         }
-        if self.mode != Mode::Lost && !matches!(code, 421 | 521) {
+        if self.mode == Mode::Lost {
+            self.transaction.reply_in_gap();
+        } else if !matches!(code, 220 | 421 | 521) {
             self.odd(Oddity::ReplyWithoutCommand, outlet);
         }
         outlet.counters.replies_unmatched += 1;
     }
 
+    /// Octets of both sides are missing while a message was sent: its end and its answer were among them.
+    pub(super) fn give_up_message(&mut self, outlet: &mut Outlet<'_>) {
+        if self.mode == Mode::Data && self.sending.gap && self.sending.answer_lost {
+            let (_, after) = self.sending.suspect.take().unwrap_or_default();
+            self.settle(MessageEnd::unseen(false), false, outlet);
+            self.lose(outlet);
+            self.reread(&after, Mode::Lost, outlet);
+        }
+    }
+
     /// What followed an end of data that only the server saw is read as commands.
-    fn reread(&mut self, after: &[u8], outlet: &mut Outlet<'_>) {
+    fn reread(&mut self, after: &[u8], mode: Mode, outlet: &mut Outlet<'_>) {
         self.sending = Sending::default();
-        self.mode = Mode::Command;
-        outlet.counters.ends_by_reply += 1;
+        self.mode = mode;
         self.reread_client(after, outlet);
     }
 
@@ -309,8 +332,27 @@ impl Session {
             self.sending.answered = self.reply.code() == 354;
         } else if std::mem::take(&mut self.sending.answered) {
             self.transaction.doubt();
-            self.settle(MessageEnd { size_bytes: None, after_close: false }, true, outlet);
+            self.settle(MessageEnd::unseen(false), true, outlet);
         }
         outlet.counters.replies_unmatched += 1;
+    }
+}
+
+/// Replies that only one kind of command can get: which.
+fn only_fits(code: u16) -> Option<fn(&Pending) -> bool> {
+    match code {
+        354 => Some(|what| matches!(what, Pending::Data)),
+        334 | 235 => Some(|what| matches!(what, Pending::Auth)),
+        221 => Some(|what| matches!(what, Pending::Quit)),
+        _ => None,
+    }
+}
+
+/// Whether a command can get a reply at all.
+fn can_answer(code: u16, what: &Pending) -> bool {
+    match only_fits(code) {
+        Some(fits) => fits(what),
+        // DATA is told to go ahead, or refused.
+        None => !(matches!(what, Pending::Data) && code / 100 == 2),
     }
 }

@@ -11,13 +11,15 @@ pub enum End {
     Strict,
     /// A dot alone between other line ends: to some servers an end, to others text.
     Suspect,
+    /// A dot right after missing octets, and then CRLF: an end, if those ended in CRLF.
+    Perhaps,
 }
 
 /// Looks for the end of one message.
 #[derive(Debug)]
 pub struct EndFinder {
     /// The last two octets: a message may begin with its end.
-    before: [u8; 2],
+    before: [u16; 2],
     /// Inside a possible end.
     state: State,
     /// Octets looked at, the end included.
@@ -29,15 +31,20 @@ pub struct EndFinder {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
     Text,
-    /// A dot after a line end; whether that was CRLF.
-    Dot(bool),
+    /// A dot after a line end: which end that and CRLF make.
+    Dot(End),
     /// The same, and then CR.
-    DotCr(bool),
+    DotCr(End),
 }
+
+/// Stands for an octet that is missing.
+const MISSING: u16 = 256;
+const CR: u16 = b'\r' as u16;
+const LF: u16 = b'\n' as u16;
 
 impl Default for EndFinder {
     fn default() -> EndFinder {
-        EndFinder { before: *b"\r\n", state: State::Text, bytes: 0, dot_at: 0 }
+        EndFinder { before: [CR, LF], state: State::Text, bytes: 0, dot_at: 0 }
     }
 }
 
@@ -49,21 +56,24 @@ impl EndFinder {
             let (state, end, taken) = match self.state {
                 State::Text => match self.next_dot(bytes, at) {
                     Some(dot) => {
-                        let strict = self.two_before(bytes, dot) == *b"\r\n";
+                        let end = match self.two_before(bytes, dot) {
+                            [CR, LF] => End::Strict,
+                            [_, MISSING] | [MISSING, LF] => End::Perhaps,
+                            _ => End::Suspect,
+                        };
                         self.dot_at = self.bytes + dot as u64;
-                        (State::Dot(strict), None, dot + 1 - at)
+                        (State::Dot(end), None, dot + 1 - at)
                     }
                     None => (State::Text, None, bytes.len() - at),
                 },
-                State::Dot(strict) => match byte {
-                    b'\r' => (State::DotCr(strict), None, 1),
+                State::Dot(end) => match byte {
+                    b'\r' => (State::DotCr(end), None, 1),
                     b'\n' | 0 => (State::Text, Some(End::Suspect), 1),
                     _ => (State::Text, None, 0),
                 },
                 // The octet after CR belongs to what follows, unless it is LF.
-                State::DotCr(strict) => match byte {
-                    b'\n' if strict => (State::Text, Some(End::Strict), 1),
-                    b'\n' => (State::Text, Some(End::Suspect), 1),
+                State::DotCr(end) => match byte {
+                    b'\n' => (State::Text, Some(end), 1),
                     _ => (State::Text, Some(End::Suspect), 0),
                 },
             };
@@ -90,7 +100,7 @@ impl EndFinder {
 
     /// Octets are missing: what comes next may be the middle of a line.
     pub fn gap(&mut self) {
-        self.before = *b"xx";
+        self.before = [MISSING, MISSING];
         self.state = State::Text;
     }
 
@@ -99,9 +109,9 @@ impl EndFinder {
         self.before = self.two_before(bytes, taken);
     }
 
-    fn two_before(&self, bytes: &[u8], at: usize) -> [u8; 2] {
+    fn two_before(&self, bytes: &[u8], at: usize) -> [u16; 2] {
         let octet = |back: usize| match at.checked_sub(back) {
-            Some(i) => bytes.get(i).copied().unwrap_or_default(),
+            Some(i) => bytes.get(i).copied().map_or(MISSING, u16::from),
             None => self.before[2 - (back - at)],
         };
         [octet(2), octet(1)]
@@ -110,7 +120,8 @@ impl EndFinder {
     /// The next dot after CR, LF or NUL.
     fn next_dot(&self, bytes: &[u8], from: usize) -> Option<usize> {
         let ends_line = |byte: u8| matches!(byte, b'\n' | b'\r' | 0);
-        if bytes.get(from) == Some(&b'.') && ends_line(self.two_before(bytes, from)[1]) {
+        let before = self.two_before(bytes, from)[1];
+        if bytes.get(from) == Some(&b'.') && u8::try_from(before).map_or(true, ends_line) {
             return Some(from);
         }
         // Sixty-four octets at a time, without a branch for each: such dots are rare.

@@ -21,6 +21,8 @@ pub struct Line<'a> {
 #[derive(Debug, Default)]
 pub struct Lines {
     partial: Vec<u8>,
+    /// The last octet that came, kept or not.
+    last: u8,
     cut: bool,
 }
 
@@ -42,10 +44,9 @@ impl Lines {
             let kept = if cut { kept } else { ended.unwrap_or(kept) };
             return Some(read(Line { text: kept, bare: ended.is_none(), cut }));
         }
-        let last = text.last().or(self.partial.last()).copied();
         self.keep(text);
         let text = self.partial.strip_suffix(b"\r").unwrap_or(&self.partial);
-        let result = read(Line { text, bare: last != Some(b'\r'), cut: self.cut });
+        let result = read(Line { text, bare: self.last != b'\r', cut: self.cut });
         self.forget();
         Some(result)
     }
@@ -71,6 +72,7 @@ impl Lines {
     }
 
     fn keep(&mut self, bytes: &[u8]) {
+        self.last = bytes.last().copied().unwrap_or(self.last);
         let room = limits::LINE_BYTES_MAX.saturating_sub(self.partial.len());
         self.cut |= bytes.len() > room;
         self.partial.extend_from_slice(bytes.get(..room).unwrap_or(bytes));

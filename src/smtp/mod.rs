@@ -11,8 +11,10 @@
 //! Time is the packets': the same packets give the same observations.
 
 mod answer;
+pub mod attachment;
 pub mod auth;
 pub mod command;
+pub mod content;
 pub mod data;
 pub mod line;
 pub mod opaque;
@@ -51,11 +53,13 @@ const TCP: u8 = 6;
 pub struct WireSettings {
     /// Ports of responders that speak SMTP.
     pub ports: Vec<u16>,
+    /// Octets of each message that are read for what it carries; 0 for none.
+    pub content_bytes_max: usize,
 }
 
 impl Default for WireSettings {
     fn default() -> WireSettings {
-        WireSettings { ports: vec![25] }
+        WireSettings { ports: vec![25], content_bytes_max: 64 << 10 }
     }
 }
 
@@ -128,6 +132,10 @@ pub struct Outlet<'a> {
     pub one_sided: bool,
     /// Whether anything of the client was captured.
     pub originator_seen: bool,
+    /// What the road was told.
+    pub settings: &'a WireSettings,
+    /// Octets that all excerpts hold.
+    pub held: &'a content::Held,
     /// What was found.
     pub out: &'a mut Vec<Observation>,
     /// What is counted.
@@ -170,6 +178,7 @@ pub struct WireRoad {
     settings: WireSettings,
     table: Table<WireFlow>,
     budget: Budget,
+    held: content::Held,
     counters: WireCounters,
 }
 
@@ -181,6 +190,7 @@ impl WireRoad {
             settings,
             table: Table::default(),
             budget: Budget::default(),
+            held: content::Held::default(),
             counters: WireCounters::default(),
         }
     }
@@ -230,7 +240,15 @@ impl WireRoad {
         let mut around = Surroundings { at, budget: &mut self.budget, counters: &mut flow_counters };
         let one_sided = connection.is_alone(Side::Originator);
         let originator_seen = side == Side::Originator || connection.is_seen(Side::Originator);
-        let mut outlet = Outlet { at, one_sided, originator_seen, out, counters: &mut self.counters };
+        let mut outlet = Outlet {
+            at,
+            one_sided,
+            originator_seen,
+            settings: &self.settings,
+            held: &self.held,
+            out,
+            counters: &mut self.counters,
+        };
         let midstream = connection.is_midstream();
         connection.segment(side, segment, &mut around, &mut |event| {
             let session = session.get_or_insert_with(|| {
@@ -405,6 +423,8 @@ impl WireRoad {
             at,
             one_sided: !connection.is_seen(Side::Responder),
             originator_seen: connection.is_seen(Side::Originator),
+            settings: &self.settings,
+            held: &self.held,
             out,
             counters: &mut self.counters,
         };

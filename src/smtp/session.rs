@@ -15,6 +15,7 @@
 use super::Outlet;
 use super::auth::AuthState;
 use super::command::{Command, Secret};
+use super::content::Excerpt;
 use super::data::{End, EndFinder};
 use super::line::Lines;
 use super::opaque::OpaqueWatch;
@@ -82,8 +83,17 @@ pub(super) enum Pending {
 pub(super) struct MessageEnd {
     /// `None` where octets are missing.
     pub(super) size_bytes: Option<u64>,
+    /// Its first octets, and how many of them are the message.
+    pub(super) excerpt: Option<(Excerpt, u64)>,
     /// The server had already closed: there will be no answer.
     pub(super) after_close: bool,
+}
+
+impl MessageEnd {
+    /// The end of a message of which too much is missing.
+    pub(super) fn unseen(after_close: bool) -> MessageEnd {
+        MessageEnd { size_bytes: None, excerpt: None, after_close }
+    }
 }
 
 /// The message that is being sent.
@@ -96,9 +106,31 @@ pub(super) struct Sending {
     pub(super) gap: bool,
     /// The server has answered before the end.
     pub(super) answered: bool,
+    /// The server's answer may be among octets that are missing.
+    pub(super) answer_lost: bool,
     /// The first end that is no strict one: octets of the message before it, and what came after it,
     /// which are commands to some servers.
     pub(super) suspect: Option<(u64, Vec<u8>)>,
+    /// Its first octets, where content is wanted.
+    pub(super) excerpt: Option<Excerpt>,
+}
+
+impl Sending {
+    /// A message begins, by DATA or by BDAT.
+    pub(super) fn begin(by_data: bool, outlet: &Outlet<'_>) -> Sending {
+        let bytes_max = outlet.settings.content_bytes_max;
+        let excerpt = (bytes_max > 0).then(|| Excerpt::new(bytes_max, by_data, outlet.held));
+        Sending { excerpt, ..Sending::default() }
+    }
+
+    /// Its end was sent: what is known of it.
+    pub(super) fn end(&mut self, bytes: u64, after_close: bool) -> MessageEnd {
+        MessageEnd {
+            size_bytes: (!self.gap).then_some(bytes),
+            excerpt: self.excerpt.take().map(|excerpt| (excerpt, if self.gap { u64::MAX } else { bytes })),
+            after_close,
+        }
+    }
 }
 
 /// A session.
@@ -115,6 +147,8 @@ pub struct Session {
     held_from: usize,
     /// Octets are missing after those that wait.
     held_gap: bool,
+    /// Octets of the server are missing since they wait.
+    held_blind: bool,
     pub(super) sending: Sending,
     pub(super) server_lines: Lines,
     /// Octets are missing: the next line of the server may lack its beginning.
@@ -125,8 +159,16 @@ pub struct Session {
     pub(super) reply_cut: Option<bool>,
     pub(super) greeting_awaited: bool,
     pub(super) pending: VecDeque<Slot>,
+    /// How many of these are [`Pending::Missing`].
+    pub(super) missing: u32,
     /// The client does not wait for each answer.
     pipelines: bool,
+    /// The server has said something since commands went missing.
+    pub(super) answered_since_gap: bool,
+    /// The server has said something since the client waits for it.
+    pub(super) answered_since_wait: bool,
+    /// What is read now was said before octets of the server went missing.
+    releasing_blind: bool,
     pub(super) transaction: Transaction,
     pub(super) auth: Option<AuthState>,
     pub(super) tls: Tls,
@@ -168,6 +210,7 @@ impl Session {
             held: Vec::new(),
             held_from: 0,
             held_gap: false,
+            held_blind: false,
             sending: Sending::default(),
             server_lines: Lines::default(),
             server_mid_line: false,
@@ -175,7 +218,11 @@ impl Session {
             reply_cut: None,
             greeting_awaited: true,
             pending: VecDeque::new(),
+            missing: 0,
             pipelines: false,
+            answered_since_gap: false,
+            answered_since_wait: false,
+            releasing_blind: false,
             transaction: Transaction::default(),
             auth: None,
             tls: Tls::Clear,
@@ -205,7 +252,7 @@ impl Session {
         session.mode = Mode::Lost;
         session.greeting_awaited = false;
         session.transaction = Transaction::unseen();
-        session.pending.push_back(Slot { what: Pending::Missing, doubtful: true });
+        session.push_missing();
         session.odd(Oddity::MidStream, outlet);
         session
     }
@@ -304,6 +351,13 @@ impl Session {
             }
             return self.begin_opaque(bytes);
         }
+        let unseen = self.pending.back().is_some_and(|slot| slot.doubtful);
+        if self.mode == Mode::Held && (unseen || (self.is_in_doubt() && self.answered_since_wait)) {
+            // Nobody goes on before such a reply: it was among the missing octets, or among those that
+            // came and could not be given to a command.
+            self.answer_none(outlet);
+            self.release(outlet);
+        }
         if self.mode == Mode::Held || self.held_from < self.held.len() {
             return self.hold(bytes, outlet);
         }
@@ -337,6 +391,9 @@ impl Session {
                 }
                 Mode::Chunk(left, last) => {
                     let take = (rest.len() as u64).min(left);
+                    if let Some(excerpt) = &mut self.sending.excerpt {
+                        excerpt.add(rest.get(..take as usize).unwrap_or_default());
+                    }
                     rest = rest.get(take as usize..).unwrap_or_default();
                     self.sending.chunk_bytes += take;
                     self.mode = if take == left { Mode::Command } else { Mode::Chunk(left - take, last) };
@@ -374,12 +431,19 @@ impl Session {
             let room = limits::WAITING_CLIENT_BYTES_MAX.saturating_sub(after.len());
             after.extend_from_slice(rest.get(..taken.min(room)).unwrap_or_default());
         }
+        if let Some(excerpt) = &mut self.sending.excerpt {
+            excerpt.add(rest.get(..taken).unwrap_or_default());
+        }
         *rest = rest.get(taken..).unwrap_or_default();
         match end {
             None => {}
+            Some(End::Perhaps) => self.sending.suspect = Some((0, Vec::new())),
             Some(End::Suspect) => {
                 self.odd(Oddity::SmugglingSuspect, outlet);
                 let size_bytes = self.sending.finder.message_bytes();
+                if self.sending.gap {
+                    self.sending.suspect = None;
+                }
                 self.sending.suspect.get_or_insert((size_bytes, Vec::new()));
             }
             Some(End::Strict) => {
@@ -388,8 +452,8 @@ impl Session {
                     self.sending = Sending::default();
                     return;
                 }
-                let size_bytes = (!self.sending.gap).then(|| self.sending.finder.message_bytes());
-                let end = MessageEnd { size_bytes, after_close: self.closing };
+                let bytes = self.sending.finder.message_bytes();
+                let end = self.sending.end(bytes, self.closing);
                 let suspect = self.sending.suspect.take();
                 self.sending = Sending { suspect, ..Sending::default() };
                 self.push(Pending::EndOfData(end));
@@ -432,16 +496,21 @@ impl Session {
             None if dot => {
                 self.mode = Mode::Command;
                 self.resume(outlet);
-                let end = MessageEnd { size_bytes: None, after_close: self.closing };
-                self.push(Pending::EndOfData(end));
+                self.push(Pending::EndOfData(MessageEnd::unseen(self.closing)));
             }
-            None => {}
+            // The rest of a command, perhaps: its reply is still to come.
+            None => self.answered_since_gap = false,
         }
     }
 
-    /// Before a new command is taken after missing octets: a client that waits has had all its answers.
+    fn is_in_doubt(&self) -> bool {
+        self.pending.front().is_some_and(|slot| slot.doubtful)
+    }
+
+    /// Before a new command is taken after missing octets: a client that waits has had all its answers,
+    /// and if it had any, it did wait.
     fn resume(&mut self, outlet: &mut Outlet<'_>) {
-        if !self.pipelines && self.pending.front().is_some_and(|slot| slot.doubtful) {
+        if self.answered_since_gap && !self.pipelines && self.is_in_doubt() {
             self.answer_none(outlet);
         }
     }
@@ -466,7 +535,7 @@ impl Session {
     fn command(&mut self, command: Command, outlet: &mut Outlet<'_>) {
         self.resume(outlet);
         self.close_open_reply(outlet);
-        self.pipelines |= self.pending.back().is_some_and(|slot| !slot.doubtful);
+        self.pipelines |= !self.pending.is_empty() && !self.is_in_doubt();
         match command {
             Command::Hello(name) => self.push(Pending::Hello(name)),
             Command::Mail(path) => self.push(Pending::Mail(path)),
@@ -481,8 +550,15 @@ impl Session {
                 self.auth = Some(AuthState::begin(mechanism, initial.as_ref()));
                 self.wait_for(Pending::Auth);
             }
-            Command::Chunk(Some((0, last))) => self.end_of_chunk(last),
-            Command::Chunk(Some((size, last))) => self.mode = Mode::Chunk(size, last),
+            Command::Chunk(Some((size, last))) => {
+                if self.sending.chunk_bytes == 0 {
+                    self.sending = Sending::begin(false, outlet);
+                }
+                match size {
+                    0 => self.end_of_chunk(last),
+                    _ => self.mode = Mode::Chunk(size, last),
+                }
+            }
             Command::Chunk(None) => {
                 self.odd(Oddity::BadChunkSize, outlet);
                 self.push(Pending::Other);
@@ -498,8 +574,8 @@ impl Session {
     }
 
     fn end_of_chunk(&mut self, last: bool) {
-        let size_bytes = (!self.sending.gap).then_some(self.sending.chunk_bytes);
-        let end = last.then_some(MessageEnd { size_bytes, after_close: self.closing });
+        let bytes = self.sending.chunk_bytes;
+        let end = last.then(|| self.sending.end(bytes, self.closing));
         if last {
             self.sending = Sending::default();
         }
@@ -507,12 +583,14 @@ impl Session {
     }
 
     fn push(&mut self, what: Pending) {
-        self.pending.push_back(Slot { what, doubtful: false });
+        // What was said before octets of the server went missing may have been answered among them.
+        self.pending.push_back(Slot { what, doubtful: self.releasing_blind });
     }
 
     fn wait_for(&mut self, what: Pending) {
         self.push(what);
         self.mode = Mode::Held;
+        self.answered_since_wait = false;
     }
 
     fn hold(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
@@ -535,7 +613,7 @@ impl Session {
         match self.pending.back().map(|slot| &slot.what) {
             Some(Pending::Data) => {
                 self.mode = Mode::Data;
-                self.sending = Sending::default();
+                self.sending = Sending::begin(true, outlet);
             }
             Some(Pending::StartTls) if begins_tls(self.held.get(self.held_from..).unwrap_or_default()) => {
                 self.answer_none(outlet);
@@ -561,7 +639,9 @@ impl Session {
         }
         while self.mode != Mode::Held && self.held_from < self.held.len() {
             let held = std::mem::take(&mut self.held);
+            self.releasing_blind = self.held_blind;
             let taken = self.read_client(held.get(self.held_from..).unwrap_or_default(), outlet);
+            self.releasing_blind = false;
             self.held = held;
             self.held_from += taken;
             if outlet.one_sided {
@@ -574,7 +654,9 @@ impl Session {
         if self.held_from >= self.held.len() && self.mode != Mode::Held {
             self.held = Vec::new();
             self.held_from = 0;
+            let blind = std::mem::take(&mut self.held_blind);
             if std::mem::take(&mut self.held_gap) {
+                self.sending.answer_lost |= blind;
                 self.client_gap(0, outlet);
             }
         }
@@ -607,7 +689,13 @@ impl Session {
                 self.server_mid_line = true;
                 self.reply.abandon();
                 self.greeting_awaited = false;
+                self.transaction.blind();
+                // Where commands are missing too, nobody knows whether it was them that were answered.
+                self.answered_since_gap |= self.missing == 0;
+                self.sending.answer_lost |= self.mode == Mode::Data;
+                self.held_blind |= self.mode == Mode::Held;
                 self.pending.iter_mut().for_each(|slot| slot.doubtful = true);
+                self.give_up_message(outlet);
             }
         }
     }
@@ -619,11 +707,15 @@ impl Session {
             Mode::Data | Mode::PerhapsData => {
                 self.mode = Mode::Data;
                 self.sending.gap = true;
+                self.sending.excerpt.iter_mut().for_each(Excerpt::gap);
                 self.sending.finder.gap();
-                self.sending.suspect = None;
+                // The end may be in the gap: what follows is then commands.
+                self.sending.suspect = Some((0, Vec::new()));
+                self.give_up_message(outlet);
             }
             Mode::Chunk(left, last) if bytes < left => {
                 self.sending.gap = true;
+                self.sending.excerpt.iter_mut().for_each(Excerpt::gap);
                 self.sending.chunk_bytes += bytes;
                 self.mode = Mode::Chunk(left - bytes, last);
             }
@@ -641,8 +733,9 @@ impl Session {
     }
 
     /// Step is lost: what the client says next may be anything.
-    fn lose(&mut self, outlet: &mut Outlet<'_>) {
+    pub(super) fn lose(&mut self, outlet: &mut Outlet<'_>) {
         self.lines.forget();
+        self.held_gap = false;
         self.mode = Mode::Lost;
         self.auth = None;
         self.transaction.doubt();
@@ -650,7 +743,14 @@ impl Session {
             self.answer_none(outlet);
             self.mode = Mode::Lost;
         }
+        self.push_missing();
+        self.answered_since_gap = false;
+    }
+
+    /// Any number of commands, none of which is known.
+    pub(super) fn push_missing(&mut self) {
         self.pending.push_back(Slot { what: Pending::Missing, doubtful: true });
+        self.missing += 1;
     }
 
     /// STARTTLS was granted, or TLS began without it.
