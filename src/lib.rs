@@ -23,6 +23,7 @@ pub mod capture;
 pub mod company;
 pub mod config;
 pub mod engine;
+pub mod evaluate;
 pub mod limits;
 pub mod mail;
 pub mod observation;
