@@ -3,6 +3,7 @@
 
 use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
+pub use crate::sink::SinkConfig;
 use crate::time::CivilClock;
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -24,6 +25,8 @@ pub struct Config {
     pub detect: DetectConfig,
     /// Where to remember.
     pub state: StateConfig,
+    /// Who reports.
+    pub sensor: Option<SensorConfig>,
     /// Where alerts go.
     pub sink: Vec<SinkConfig>,
 }
@@ -118,22 +121,25 @@ pub struct StateConfig {
     pub directory: Option<PathBuf>,
 }
 
-/// Where alerts go.
+/// Who reports: stands in every alert. Abuse desks (X-ARF) want to know whom to ask.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, tag = "type", rename_all = "snake_case")]
-pub enum SinkConfig {
-    /// Standard output.
-    Stdout {
-        /// `ndjson`, `ecs` or `text`. Default: ndjson.
-        format: Option<String>,
-    },
-    /// A file that is appended to.
-    File {
-        /// Its path.
-        path: PathBuf,
-        /// `ndjson`, `ecs` or `text`. Default: ndjson.
-        format: Option<String>,
-    },
+#[serde(deny_unknown_fields)]
+pub struct SensorConfig {
+    /// Name of this sensor.
+    pub name: String,
+    /// Organisation that runs it.
+    pub organization: Option<String>,
+    /// Mail address to ask about reports.
+    pub contact: Option<String>,
+    /// Domain of the organisation.
+    pub domain: Option<String>,
+}
+
+impl From<SensorConfig> for crate::alert::SensorRef {
+    fn from(config: SensorConfig) -> crate::alert::SensorRef {
+        let SensorConfig { name, organization, contact, domain } = config;
+        crate::alert::SensorRef { name, organization, contact, domain }
+    }
 }
 
 /// A configuration that cannot be used. The text is one line and says what to do.
@@ -174,12 +180,7 @@ impl Config {
             zone(log.time_zone.as_deref())?;
         }
         for sink in &self.sink {
-            let (SinkConfig::Stdout { format } | SinkConfig::File { format, .. }) = sink;
-            if let Some(name) = format
-                && crate::alert::format(name).is_none()
-            {
-                return fail(format!("sink.format {name:?} is unknown: use ndjson, ecs or text"));
-            }
+            sink.check().map_err(ConfigError)?;
         }
         Ok(())
     }
@@ -259,7 +260,7 @@ mod tests {
         for (text, says) in [
             ("[company]\ntime_zone = \"Mars/Base\"", "use an IANA name"),
             ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
-            ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs or text"),
+            ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs"),
             ("[[host]]\nname = \"a\"\naddress = \"nowhere\"", "line 3"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

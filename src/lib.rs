@@ -20,13 +20,19 @@
 
 pub mod alert;
 pub mod capture;
+pub mod cli;
 pub mod company;
 pub mod config;
 pub mod engine;
 pub mod evaluate;
+pub mod flow;
 pub mod limits;
 pub mod mail;
+pub mod mta;
 pub mod observation;
+pub mod simulate;
 pub mod sink;
+pub mod smtp;
 pub mod store;
+pub mod tail;
 pub mod time;

@@ -50,8 +50,40 @@ pub const WAITING_CLIENT_BYTES_MAX: usize = 64 << 10;
 /// Largest chunk size that is believed (RFC 3030 sets none), octets.
 pub const CHUNK_OCTETS_MAX: u64 = 1 << 40;
 
+// The log road.
+
+/// Longest log line kept, bytes; what is longer is cut there and counted.
+pub const LOG_LINE_BYTES_MAX: usize = 16 << 10;
+/// Bytes taken out of a compressed log (64 GiB).
+pub const UNPACKED_LOG_BYTES_MAX: u64 = 64 << 30;
+/// Largest expansion of a compressed log; repetitive real logs stay below 100.
+pub const UNPACKED_LOG_RATIO_MAX: u64 = 500;
+/// Messages remembered between their lines, per generation; two generations are kept.
+pub const OPEN_MESSAGES_MAX: usize = 131_072;
+/// Deferred recipients remembered to know a retry, per generation; two generations are kept.
+pub const DEFERRED_RECIPIENTS_MAX: usize = 1_000_000;
+/// Unparsed lines kept as samples.
+pub const UNPARSED_SAMPLES_MAX: usize = 100;
+/// Bytes of an unparsed line kept in its sample.
+pub const UNPARSED_SAMPLE_BYTES_MAX: usize = 240;
+/// Times a line is counted for one `message repeated N times`.
+pub const LOG_REPEATS_MAX: u32 = 10_000;
+
 // The judge.
 /// Words that wait to become known to the company, in one hour.
 pub const WAITING_WORDS_MAX: usize = 4_096;
 /// State of one sender beside its recipient sketch and, under suspicion, its episode.
 pub const SENDER_BYTES_MAX: usize = 512;
+
+// Alerts, store and sinks.
+
+/// Longest sender name in an alert, bytes in a JSON string.
+pub const ALERT_NAME_BYTES_MAX: usize = 255;
+/// Longest text of a sample in an alert, bytes in a JSON string.
+pub const ALERT_SAMPLE_TEXT_BYTES_MAX: usize = 320;
+/// Longest sentence of ours that quotes something, bytes in a JSON string.
+pub const ALERT_TEXT_BYTES_MAX: usize = 1_024;
+/// Names of related senders in one alert, bytes in a JSON line; what is beyond is counted.
+pub const ALERT_RELATED_BYTES_MAX: usize = 6 << 10;
+/// Longest line of any JSON form of an alert, bytes.
+pub const ALERT_LINE_BYTES_MAX: usize = 32 << 10;

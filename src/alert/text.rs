@@ -1,16 +1,16 @@
 //! The form for people: a short paragraph for a terminal or a mail.
 //!
 //! *In*: an [`Alert`]. *Out*: plain text. Everything that a sender wrote is already free of control characters.
+//! *Bound*: as the record, and no more than five related senders.
 
 use super::Alert;
 
 /// A paragraph with an empty line after it.
 pub fn encode(alert: &Alert) -> String {
-    let change = serde_json::to_value(alert.change).ok().and_then(|v| v.as_str().map(str::to_uppercase));
     let mut out = format!(
         "{} {} ({}, confidence {:.0} %) {}\n  {}\n",
         alert.times.event,
-        change.unwrap_or_default(),
+        super::variant_name(&alert.change).to_uppercase(),
         alert.severity.name,
         alert.confidence * 100.0,
         alert.id,
@@ -28,9 +28,12 @@ pub fn encode(alert: &Alert) -> String {
         };
         out.push_str(&format!("  best benign explanation: {} ({fit})\n", best.says));
     }
+    for reason in &alert.before_unblocking {
+        out.push_str(&format!("  {reason}\n"));
+    }
     if !alert.related.is_empty() {
         let names: Vec<&str> = alert.related.iter().take(5).map(|r| r.name.as_str()).collect();
-        let more = alert.related.len().saturating_sub(5);
+        let more = alert.related.len().saturating_sub(5) as u64 + alert.related_omitted;
         let tail = if more > 0 { format!(" and {more} more") } else { String::new() };
         out.push_str(&format!("  related: {}{tail}\n", names.join(", ")));
     }

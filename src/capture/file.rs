@@ -4,9 +4,9 @@
 //! one error that says so. *Bound*: compressed input is spooled into an unnamed temporary file, limited
 //! in size and in expansion. *Spec*: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, RFC 1952.
 
-use super::{CaptureError, LinkType, Packet};
+use super::{CaptureError, LinkType, Packet, captured_at};
 use crate::limits;
-use crate::time::{MICROS_PER_SECOND, Timestamp};
+use crate::time::Timestamp;
 use flate2::read::MultiGzDecoder;
 use pcap::{Capture, Offline};
 use std::fs::File;
@@ -140,11 +140,8 @@ impl CaptureFile {
         match self.capture.next_packet() {
             Ok(packet) => {
                 self.packets += 1;
-                let micros = i64::from(packet.header.ts.tv_sec)
-                    .saturating_mul(MICROS_PER_SECOND)
-                    .saturating_add(i64::from(packet.header.ts.tv_usec));
                 Ok(Some(Packet {
-                    at: Timestamp::from_micros(micros),
+                    at: captured_at(packet.header),
                     link: self.link,
                     bytes: packet.data,
                     original_bytes: packet.header.len,

@@ -6,8 +6,7 @@
 //!
 //! Immediate mode is never asked for: libpcap then falls back to a slower ring.
 
-use super::{CaptureError, LinkType, Packet};
-use crate::time::{MICROS_PER_SECOND, Timestamp};
+use super::{CaptureError, LinkType, Packet, captured_at};
 use pcap::{Active, Capture};
 
 /// How an interface is opened.
@@ -80,17 +79,12 @@ impl Live {
     #[allow(clippy::should_implement_trait)] // the packet borrows from the ring
     pub fn next(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
         match self.capture.next_packet() {
-            Ok(packet) => {
-                let micros = i64::from(packet.header.ts.tv_sec)
-                    .saturating_mul(MICROS_PER_SECOND)
-                    .saturating_add(i64::from(packet.header.ts.tv_usec));
-                Ok(Some(Packet {
-                    at: Timestamp::from_micros(micros),
-                    link: self.link,
-                    bytes: packet.data,
-                    original_bytes: packet.header.len,
-                }))
-            }
+            Ok(packet) => Ok(Some(Packet {
+                at: captured_at(packet.header),
+                link: self.link,
+                bytes: packet.data,
+                original_bytes: packet.header.len,
+            })),
             Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => Ok(None),
             Err(error) => Err(open_error(&self.name, &error)),
         }

@@ -12,7 +12,7 @@ pub use file::{CaptureFile, looks_like_capture};
 pub use link::{DecodeCounters, Undecodable};
 pub use live::{Live, LiveSettings, LiveStats};
 
-use crate::time::Timestamp;
+use crate::time::{MICROS_PER_SECOND, Timestamp};
 
 /// One frame as it was captured.
 #[derive(Clone, Copy, Debug)]
@@ -25,6 +25,13 @@ pub struct Packet<'a> {
     pub bytes: &'a [u8],
     /// Length of the frame on the wire, bytes.
     pub original_bytes: u32,
+}
+
+/// When libpcap says that a frame was captured.
+#[allow(clippy::useless_conversion)] // seconds and microseconds have 32 bits on some platforms
+fn captured_at(header: &pcap::PacketHeader) -> Timestamp {
+    let micros = i64::from(header.ts.tv_sec).saturating_mul(MICROS_PER_SECOND);
+    Timestamp::from_micros(micros.saturating_add(i64::from(header.ts.tv_usec)))
 }
 
 /// What a frame begins with: the DLT number of libpcap.

@@ -6,6 +6,11 @@ use serde::{Deserialize, Serialize};
 ///
 /// Deliberately without `Display`. Print it through [`Untrusted::escaped`] (terminals, diagnostics)
 /// or let a JSON encoder take [`Untrusted::to_lossy`].
+///
+/// ```compile_fail,E0277
+/// let helo = portreeve::mail::Untrusted::from("mail.example.org");
+/// println!("{helo}");
+/// ```
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Untrusted(Box<[u8]>);
@@ -56,12 +61,13 @@ impl From<&str> for Untrusted {
     }
 }
 
-/// Characters that move the cursor, reorder or hide text: C0, C1, bidirectional controls, zero width.
+/// Characters that move the cursor, reorder or hide text: C0, C1, line and paragraph separators, bidirectional
+/// controls, and whatever else is invisible (Unicode's Default_Ignorable_Code_Point and interlinear marks).
 fn is_deceptive(c: char) -> bool {
     c.is_control()
-        || matches!(c,
-            '\u{00ad}' | '\u{061c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
-            | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}')
+        || matches!(c as u32, 0xad | 0x34f | 0x61c | 0x115f | 0x1160 | 0x17b4 | 0x17b5 | 0x180b..=0x180f
+            | 0x200b..=0x200f | 0x2028..=0x202e | 0x2060..=0x206f | 0x3164 | 0xfe00..=0xfe0f | 0xfeff | 0xffa0
+            | 0xfff0..=0xfffb | 0x1bca0..=0x1bca3 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff)
 }
 
 #[cfg(test)]

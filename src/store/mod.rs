@@ -1,62 +1,31 @@
 //! State between runs: one SQLite file and the install's key.
 //!
-//! *In*: changed senders, shared state, input positions, alerts. *Out*: the same after a restart. *Bound*: the
-//! engine's bounds. *Spec*: docs/architecture.md, state. One transaction carries all of one moment.
+//! *In*: changed senders, shared state, input positions, alerts, history. *Out*: the same after a restart, and
+//! the outbox that sinks are fed from. *Bound*: the engine's bounds; [`keep::Retention`] for alerts and history.
+//! *Spec*: docs/architecture.md, state. One transaction carries all of one moment.
+
+mod checkpoint;
+mod damage;
+mod durable;
+mod error;
+pub mod keep;
+pub mod outbox;
+mod tables;
+pub mod transfer;
+
+pub use error::{StoreError, Trouble};
 
 use crate::engine::Engine;
 use crate::engine::memory::InstallKey;
 use crate::engine::sender::SenderKey;
-use rusqlite::{Connection, OptionalExtension, params};
-use std::io::Write;
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use tables::AlertRef;
 
-/// Version of the tables. A newer file is refused.
-const TABLES_VERSION: i64 = 1;
-
-const TABLES: &str = "
-CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
-CREATE TABLE sender (key BLOB PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE position (input TEXT PRIMARY KEY, position TEXT NOT NULL) STRICT;
-CREATE TABLE alert (id TEXT PRIMARY KEY, event_at INTEGER NOT NULL, incident TEXT NOT NULL, record TEXT NOT NULL) STRICT;
-";
-
-/// A store that cannot be used. The text is one line and says what to do.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    /// The directory or a file in it.
-    #[error("{path}: {source}: the state directory must exist or be creatable, and be writable by this user")]
-    File {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: std::io::Error,
-    },
-    /// SQLite.
-    #[error("{path}: {source}: move the file away to start with empty baselines")]
-    Database {
-        /// Which.
-        path: PathBuf,
-        /// Why.
-        source: rusqlite::Error,
-    },
-    /// Written by a later version.
-    #[error(
-        "{path}: written by a newer portreeve (tables {found}, this one knows {TABLES_VERSION}): use that version, or another --state directory"
-    )]
-    Newer {
-        /// Which.
-        path: PathBuf,
-        /// Its version.
-        found: i64,
-    },
-    /// Unreadable content.
-    #[error("{path}: the stored state cannot be read: move the file away to start with empty baselines")]
-    Damaged {
-        /// Which.
-        path: PathBuf,
-    },
-}
+/// Form of the engine's stored state. To be raised whenever the layout of what [`Engine::take_changed`] or
+/// [`Engine::export_shared`] give changes: state of another form is set aside, not misread.
+pub const STATE_FORM: i64 = 1;
 
 /// An open state directory.
 pub struct Store {
@@ -64,9 +33,28 @@ pub struct Store {
     path: PathBuf,
     /// The install's key.
     pub key: InstallKey,
+    /// What the store got over while it was opened. The caller makes alerts of it ([`Trouble::alert`]).
+    pub troubles: Vec<Trouble>,
+    /// What a failed commit did not get to disk; the next one takes it along.
+    unsaved: Unsaved,
+    /// Seal of the shared state on disk, to leave it alone where nothing changed.
+    shared_on_disk: Option<i64>,
+    /// Plays the log in; `None` for readers.
+    checkpointer: Option<checkpoint::Checkpointer>,
+    /// Claims the directory while the store is open; `None` for readers.
+    _lock: Option<std::fs::File>,
+}
+
+#[derive(Default)]
+struct Unsaved {
+    senders: BTreeMap<SenderKey, Vec<u8>>,
+    positions: BTreeMap<String, String>,
+    alerts: Vec<AlertRow>,
+    history: Vec<HistoryRow>,
 }
 
 /// An alert to be kept with the state that caused it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AlertRow {
     /// Alert id.
     pub id: String,
@@ -78,87 +66,197 @@ pub struct AlertRow {
     pub record: String,
 }
 
-impl Store {
-    /// Opens or creates the state in a directory.
-    pub fn open(directory: &Path) -> Result<Store, StoreError> {
-        let file_error = |path: &Path| {
-            let path = path.to_owned();
-            move |source| StoreError::File { path, source }
-        };
-        if !directory.is_dir() {
-            let mut builder = std::fs::DirBuilder::new();
-            builder.recursive(true).mode(0o700).create(directory).map_err(file_error(directory))?;
+impl AlertRow {
+    /// The row of an alert.
+    pub fn of(alert: &crate::alert::Alert) -> AlertRow {
+        AlertRow {
+            id: alert.id.clone(),
+            event_at: crate::alert::event_at(alert).map_or(0, |at| at.as_micros()),
+            incident: alert.incident.id.clone(),
+            record: serde_json::to_string(alert).unwrap_or_default(),
         }
-        let key = install_key(&directory.join("install.key"))?;
+    }
+}
+
+/// One point of a curve that people look at, such as a sender's messages by the hour.
+#[derive(Clone, Debug, PartialEq)]
+pub struct HistoryRow {
+    /// Name of the curve.
+    pub series: String,
+    /// Event time, µs.
+    pub at: i64,
+    /// Its value; a later one for the same moment replaces it.
+    pub value: f64,
+}
+
+/// All of one moment: either everything gets to disk or nothing.
+#[derive(Clone, Copy, Default)]
+pub struct Moment<'a> {
+    /// Input → where it was read up to.
+    pub positions: &'a [(String, String)],
+    /// New alerts, in order.
+    pub alerts: &'a [AlertRow],
+    /// New points of curves.
+    pub history: &'a [HistoryRow],
+}
+
+impl Store {
+    /// Opens or creates the state in a directory, and claims it. Damage is set aside and told in
+    /// [`Store::troubles`].
+    pub fn open(directory: &Path) -> Result<Store, StoreError> {
+        durable::make_directory(directory)?;
+        let lock = durable::lock(directory)?;
+        let key = durable::install_key(directory)?;
         let path = directory.join("state.db");
-        let connection = open_database(&path)?;
-        Ok(Store { connection, path, key })
+        let mut troubles = Vec::new();
+        let opened = match tables::open(&path, &key) {
+            Ok(connection) => match damage::find(&connection, &key) {
+                None => Ok(connection),
+                Some(what) => {
+                    drop(connection);
+                    Err(what)
+                }
+            },
+            Err(tables::Refusal::Damaged(what)) => Err(what),
+            Err(tables::Refusal::Error(error)) => return Err(error),
+        };
+        let connection = match opened {
+            Ok(connection) => connection,
+            Err(what) => begin_anew(&path, &key, what, &mut troubles)?,
+        };
+        let mut store = Store {
+            connection,
+            checkpointer: Some(checkpoint::Checkpointer::start(&path)),
+            path,
+            key,
+            troubles,
+            unsaved: Unsaved::default(),
+            shared_on_disk: None,
+            _lock: Some(lock),
+        };
+        if let Some(found) = store.state_form()?.filter(|found| *found != STATE_FORM) {
+            let trouble = store.set_state_aside(found)?;
+            store.troubles.push(trouble);
+        }
+        Ok(store)
     }
 
-    /// Gives the engine back what was stored.
-    pub fn load(&self, engine: &mut Engine) -> Result<(), StoreError> {
-        let failed = |source| StoreError::Database { path: self.path.clone(), source };
-        let damaged = || StoreError::Damaged { path: self.path.clone() };
-        let shared: Option<Vec<u8>> = self
-            .connection
-            .query_row("SELECT value FROM meta WHERE name = 'shared'", [], |row| row.get(0))
-            .optional()
-            .map_err(failed)?;
-        let Some(shared) = shared else { return Ok(()) };
+    /// Opens an existing state to look at it, also while a sensor works with it. Nothing is checked or mended.
+    pub fn open_to_read(directory: &Path) -> Result<Store, StoreError> {
+        let path = directory.join("state.db");
+        let key = std::fs::read(directory.join("install.key")).map_err(StoreError::file(&path))?;
+        let key =
+            InstallKey(key.try_into().map_err(|_| {
+                StoreError::Import(format!("{}: install.key is damaged", directory.display()))
+            })?);
+        let connection =
+            tables::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(StoreError::database(&path))?;
+        Ok(Store {
+            connection,
+            path,
+            key,
+            troubles: Vec::new(),
+            unsaved: Unsaved::default(),
+            shared_on_disk: None,
+            checkpointer: None,
+            _lock: None,
+        })
+    }
+
+    /// Gives the engine back what was stored. State that it cannot read is set aside and told; it starts empty.
+    pub fn load(&self, engine: &mut Engine) -> Result<Vec<Trouble>, StoreError> {
+        let Some(shared) = self.meta("shared")? else { return Ok(Vec::new()) };
         if !engine.import_shared(&shared) {
-            return Err(damaged());
+            return Ok(vec![self.set_state_aside(STATE_FORM)?]);
         }
-        let mut statement = self.connection.prepare("SELECT key, state FROM sender").map_err(failed)?;
-        let mut rows = statement.query([]).map_err(failed)?;
-        while let Some(row) = rows.next().map_err(failed)? {
-            let key: Vec<u8> = row.get(0).map_err(failed)?;
-            let state: Vec<u8> = row.get(1).map_err(failed)?;
-            let key: SenderKey = postcard::from_bytes(&key).map_err(|_| damaged())?;
-            if !engine.import_sender(key, &state) {
-                return Err(damaged());
+        let unreadable = self.load_senders(engine).map_err(StoreError::database(&self.path))?;
+        if unreadable.is_empty() {
+            return Ok(Vec::new());
+        }
+        let trouble = self.copy_state_aside(STATE_FORM)?;
+        for key in unreadable {
+            self.connection
+                .execute("DELETE FROM sender WHERE key = ?1", [key])
+                .map_err(StoreError::database(&self.path))?;
+        }
+        Ok(vec![trouble])
+    }
+
+    /// Keys of the senders that cannot be read.
+    fn load_senders(&self, engine: &mut Engine) -> rusqlite::Result<Vec<Vec<u8>>> {
+        let mut statement = self.connection.prepare("SELECT key, state FROM sender ORDER BY key")?;
+        let mut rows = statement.query([])?;
+        let mut unreadable = Vec::new();
+        while let Some(row) = rows.next()? {
+            let name = row.get_ref(0)?.as_blob()?;
+            let state = tables::unsealed(&self.key, name, row.get_ref(1)?.as_blob()?);
+            let read = match (postcard::from_bytes::<SenderKey>(name), state) {
+                (Ok(key), Some(state)) => engine.import_sender(key, state),
+                _ => false,
+            };
+            if !read {
+                unreadable.push(name.to_vec());
             }
         }
-        Ok(())
+        Ok(unreadable)
     }
 
     /// One transaction: what changed in the engine, input positions, alerts.
+    ///
+    /// After an error nothing of it is on disk, and nothing is lost: the next call, with or without new rows,
+    /// takes all of it along. Do not read on until it succeeds.
     pub fn commit(
         &mut self,
         engine: &mut Engine,
         positions: &[(String, String)],
         alerts: &[AlertRow],
     ) -> Result<(), StoreError> {
-        let path = self.path.clone();
-        self.write(engine, positions, alerts).map_err(|source| StoreError::Database { path, source })
+        self.commit_moment(engine, &Moment { positions, alerts, history: &[] })
     }
 
-    fn write(
-        &mut self,
-        engine: &mut Engine,
-        positions: &[(String, String)],
-        alerts: &[AlertRow],
-    ) -> rusqlite::Result<()> {
-        let transaction = self.connection.transaction()?;
+    /// As [`Store::commit`], with history.
+    pub fn commit_moment(&mut self, engine: &mut Engine, moment: &Moment) -> Result<(), StoreError> {
+        self.unsaved.senders.extend(engine.take_changed());
+        self.unsaved.positions.extend(moment.positions.iter().cloned());
+        self.unsaved.alerts.extend_from_slice(moment.alerts);
+        self.unsaved.history.extend_from_slice(moment.history);
+        let shared = engine.export_shared();
+        let seal = tables::seal(&self.key, &[&shared]);
+        self.write(shared, seal).map_err(StoreError::database(&self.path))?;
+        self.shared_on_disk = Some(seal);
+        self.unsaved = Unsaved::default();
+        if let Some(checkpointer) = &self.checkpointer {
+            checkpointer.committed(&self.connection);
+        }
+        Ok(())
+    }
+
+    fn write(&mut self, shared: Vec<u8>, shared_seal: i64) -> rusqlite::Result<()> {
+        let key = self.key;
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             let mut put =
                 transaction.prepare_cached("INSERT OR REPLACE INTO sender (key, state) VALUES (?1, ?2)")?;
-            for (key, state) in engine.take_changed() {
-                put.execute(params![postcard::to_allocvec(&key).unwrap_or_default(), state])?;
+            for (sender, state) in &self.unsaved.senders {
+                let name = postcard::to_allocvec(sender).unwrap_or_default();
+                let state = tables::sealed(&key, &name, state.clone());
+                put.execute(params![name, state])?;
             }
-            transaction.execute(
-                "INSERT OR REPLACE INTO meta (name, value) VALUES ('shared', ?1)",
-                params![engine.export_shared()],
-            )?;
+            if self.shared_on_disk != Some(shared_seal) {
+                put_meta(&transaction, &key, "shared", shared)?;
+                put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
+            }
+            for (input, position) in &self.unsaved.positions {
+                tables::put_position(&transaction, &key, input, position)?;
+            }
+            for alert in &self.unsaved.alerts {
+                let AlertRow { id, event_at, incident, record } = alert;
+                AlertRef { seq: None, id, event_at: *event_at, incident, record }.put(&transaction, &key)?;
+            }
             let mut put = transaction
-                .prepare_cached("INSERT OR REPLACE INTO position (input, position) VALUES (?1, ?2)")?;
-            for (input, position) in positions {
-                put.execute(params![input, position])?;
-            }
-            let mut put = transaction.prepare_cached(
-                "INSERT OR IGNORE INTO alert (id, event_at, incident, record) VALUES (?1, ?2, ?3, ?4)",
-            )?;
-            for alert in alerts {
-                put.execute(params![alert.id, alert.event_at, alert.incident, alert.record])?;
+                .prepare_cached("INSERT OR REPLACE INTO history (series, at, value) VALUES (?1, ?2, ?3)")?;
+            for row in &self.unsaved.history {
+                put.execute(params![row.series, row.at, row.value])?;
             }
         }
         transaction.commit()
@@ -169,67 +267,78 @@ impl Store {
         self.connection
             .query_row("SELECT position FROM position WHERE input = ?1", [input], |row| row.get(0))
             .optional()
-            .map_err(|source| StoreError::Database { path: self.path.clone(), source })
+            .map_err(StoreError::database(&self.path))
+    }
+
+    /// The points of a curve from one moment up to, not including, another.
+    pub fn history(&self, series: &str, from: i64, until: i64) -> Result<Vec<(i64, f64)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(i64, f64)>> {
+            self.connection
+                .prepare_cached(
+                    "SELECT at, value FROM history WHERE series = ?1 AND at >= ?2 AND at < ?3 ORDER BY at",
+                )?
+                .query_map(params![series, from, until], |row| Ok((row.get(0)?, row.get(1)?)))?
+                .collect()
+        };
+        read().map_err(StoreError::database(&self.path))
+    }
+
+    fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
+        let value: Option<Vec<u8>> = self
+            .connection
+            .query_row("SELECT value FROM meta WHERE name = ?1", [name], |row| row.get(0))
+            .optional()
+            .map_err(StoreError::database(&self.path))?;
+        Ok(value.and_then(|value| tables::unsealed(&self.key, name.as_bytes(), &value).map(<[u8]>::to_vec)))
+    }
+
+    fn state_form(&self) -> Result<Option<i64>, StoreError> {
+        Ok(self.meta("state_form")?.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
+    }
+
+    /// Copies the file beside itself and empties the engine's state in it.
+    fn set_state_aside(&self, found: i64) -> Result<Trouble, StoreError> {
+        let trouble = self.copy_state_aside(found)?;
+        self.connection
+            .execute_batch(
+                "BEGIN IMMEDIATE; DELETE FROM sender; DELETE FROM meta WHERE name IN ('shared', 'state_form');
+                 COMMIT;",
+            )
+            .map_err(StoreError::database(&self.path))?;
+        Ok(trouble)
+    }
+
+    fn copy_state_aside(&self, found: i64) -> Result<Trouble, StoreError> {
+        let aside = durable::aside_name(&self.path, &format!("form{found}"));
+        self.backup(&aside)?;
+        Ok(Trouble::Unreadable { aside, found, known: STATE_FORM })
     }
 }
 
-/// Creates the database under a temporary name and renames it, so that a file of this name is always whole.
-fn open_database(path: &Path) -> Result<Connection, StoreError> {
-    let failed = |source| StoreError::Database { path: path.to_owned(), source };
-    if !path.exists() {
-        let temporary = path.with_extension("new");
-        let _ = std::fs::remove_file(&temporary);
-        let connection = Connection::open(&temporary).map_err(failed)?;
-        connection.execute_batch(TABLES).map_err(failed)?;
-        connection.pragma_update(None, "user_version", TABLES_VERSION).map_err(failed)?;
-        connection.close().map_err(|(_, source)| failed(source))?;
-        let io = |source| StoreError::File { path: path.to_owned(), source };
-        std::fs::File::open(&temporary).and_then(|file| file.sync_all()).map_err(io)?;
-        std::fs::set_permissions(&temporary, std::os::unix::fs::PermissionsExt::from_mode(0o600))
-            .map_err(io)?;
-        std::fs::rename(&temporary, path).map_err(io)?;
-        sync_directory(path)?;
-    }
-    let connection = Connection::open(path).map_err(failed)?;
-    connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
-    let found: i64 = connection.pragma_query_value(None, "user_version", |row| row.get(0)).map_err(failed)?;
-    if found > TABLES_VERSION {
-        return Err(StoreError::Newer { path: path.to_owned(), found });
-    }
-    Ok(connection)
+fn put_meta(connection: &Connection, key: &InstallKey, name: &str, value: Vec<u8>) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
+        .execute(params![name, tables::sealed(key, name.as_bytes(), value)])?;
+    Ok(())
 }
 
-fn sync_directory(path: &Path) -> Result<(), StoreError> {
-    let directory = path.parent().unwrap_or(Path::new("."));
-    std::fs::File::open(directory)
-        .and_then(|directory| directory.sync_all())
-        .map_err(|source| StoreError::File { path: directory.to_owned(), source })
-}
-
-/// Reads or makes the 128-bit key of this install, mode 0600.
-fn install_key(path: &Path) -> Result<InstallKey, StoreError> {
-    let io = |source| StoreError::File { path: path.to_owned(), source };
-    match std::fs::read(path) {
-        Ok(bytes) => {
-            let key = bytes.try_into().map_err(|_| StoreError::Damaged { path: path.to_owned() })?;
-            return Ok(InstallKey(key));
+/// Sets a damaged file aside and begins a new one with what is still good of it.
+fn begin_anew(
+    path: &Path,
+    key: &InstallKey,
+    what: String,
+    troubles: &mut Vec<Trouble>,
+) -> Result<Connection, StoreError> {
+    let aside = damage::set_aside(path)?;
+    let mut connection = match tables::open(path, key) {
+        Ok(connection) => connection,
+        Err(tables::Refusal::Error(error)) => return Err(error),
+        Err(tables::Refusal::Damaged(what)) => {
+            let source = std::io::Error::other(format!("a new file is damaged at once: {what}"));
+            return Err(StoreError::File { path: path.to_owned(), source });
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-        Err(error) => return Err(io(error)),
-    }
-    let mut key = [0u8; 16];
-    getrandom::fill(&mut key).map_err(|error| io(std::io::Error::other(error.to_string())))?;
-    let temporary = path.with_extension("new");
-    let mut file = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(&temporary)
-        .map_err(io)?;
-    file.write_all(&key).and_then(|()| file.sync_all()).map_err(io)?;
-    std::fs::rename(&temporary, path).map_err(io)?;
-    sync_directory(path)?;
-    Ok(InstallKey(key))
+    };
+    let alerts_kept = damage::salvage(&aside, &mut connection, key).map_err(StoreError::database(path))?;
+    troubles.push(Trouble::Damaged { aside, what, alerts_kept });
+    Ok(connection)
 }

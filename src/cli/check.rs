@@ -1,0 +1,160 @@
+//! `portreeve check`: what would fail, and how to mend it, before anything is started.
+//!
+//! *In*: the configuration. *Out*: one line for each thing that `watch` will need. Exit 1 where one fails.
+
+use super::failure::{FAILED, Failure, Outcome};
+use super::inputs::{self, Input, Kind};
+use super::{print, read_config, state_directory};
+use crate::capture::{Live, LiveSettings};
+use crate::config::Config;
+use crate::sink::{self, SinkConfig};
+use crate::store::Store;
+use clap::Args;
+use std::path::{Path, PathBuf};
+
+/// Check configuration, permissions, interfaces and sinks: what would fail, and how to mend it
+#[derive(Args)]
+pub struct Arguments {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// An interface to check, beside those of the configuration
+    #[arg(short, long, value_name = "NAME")]
+    interface: Vec<String>,
+    /// A log to check, beside those of the configuration
+    #[arg(short, long, value_name = "FILE")]
+    log: Vec<PathBuf>,
+    /// State directory to check
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+}
+
+/// What was found about one thing.
+enum Finding {
+    Good(String),
+    /// Works, but a person should know.
+    Notice(String),
+    Bad(String),
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Outcome {
+    let config = read_config(arguments.config.as_deref())?;
+    config.company().map_err(Failure::usage)?;
+    let mut findings = vec![about_company(&config), about_budget(&config)];
+    let ports = |ports: &Option<Vec<u16>>| ports.clone().unwrap_or_else(|| vec![25]);
+    for capture in &config.source.capture {
+        findings.push(about_interface(&capture.interface, ports(&capture.ports), capture.filter.clone()));
+    }
+    for interface in &arguments.interface {
+        findings.push(about_interface(interface, vec![25], None));
+    }
+    for log in &config.source.log {
+        findings.push(about_log(&log.path, log.dialect.as_deref()));
+    }
+    for path in &arguments.log {
+        findings.push(about_log(path, None));
+    }
+    findings.push(match state_directory(arguments.state.as_ref(), &config) {
+        Some(directory) => about_state(&directory),
+        None => Finding::Notice("state: none is kept: what is learned is lost at the end; set [state] directory".into()),
+    });
+    findings.extend(config.sink.iter().map(about_sink));
+    report(&findings)
+}
+
+fn report(findings: &[Finding]) -> Outcome {
+    let mut bad = 0;
+    let mut text = String::new();
+    for finding in findings {
+        let (mark, says) = match finding {
+            Finding::Good(says) => ("ok     ", says),
+            Finding::Notice(says) => ("note   ", says),
+            Finding::Bad(says) => {
+                bad += 1;
+                ("FAILS  ", says)
+            }
+        };
+        text.push_str(&format!("{mark}{says}\n"));
+    }
+    print(&text)?;
+    Ok(if bad == 0 { 0 } else { FAILED })
+}
+
+fn about_company(config: &Config) -> Finding {
+    let networks = &config.company.networks;
+    if networks.is_empty() {
+        return Finding::Notice(
+            "company: no networks declared: private addresses are taken to be ours; set [company] networks".into(),
+        );
+    }
+    let list: Vec<String> = networks.iter().map(ToString::to_string).collect();
+    Finding::Good(format!("company: {}; {} hosts declared", list.join(", "), config.host.len()))
+}
+
+fn about_budget(config: &Config) -> Finding {
+    let budget = config.detect.false_alarms_per_1000_sender_days;
+    Finding::Good(format!("budget: {budget} false alarms in 1,000 sender-days: with 300 senders, one in {:.0} days by chance", 1000.0 / budget / 300.0))
+}
+
+fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Finding {
+    let settings = LiveSettings { ports, filter, ..LiveSettings::default() };
+    match Live::open(name, &settings) {
+        Ok(live) => Finding::Good(format!("interface {name}: can be captured (link type {})", live.link().0)),
+        Err(error) => Finding::Bad(format!("interface {error}")),
+    }
+}
+
+fn about_log(path: &Path, dialect: Option<&str>) -> Finding {
+    let name = path.display();
+    let kind = match dialect.map(Kind::parse).transpose() {
+        Ok(kind) => kind,
+        Err(failure) => return Finding::Bad(format!("log {name}: {}", failure.text)),
+    };
+    match inputs::open(&name.to_string(), kind) {
+        Ok(Input::Log(log)) => match log.dialect {
+            Some(dialect) => Finding::Good(format!("log {name}: can be read, dialect {}", dialect.name)),
+            None => Finding::Notice(format!("log {name}: is empty: its dialect will be told from its first lines")),
+        },
+        Ok(Input::Capture(_)) => Finding::Bad(format!("log {name}: is a capture; give it to `replay`")),
+        Err(failure) => Finding::Bad(format!("log {}", failure.text)),
+    }
+}
+
+/// Opens the state as `watch` would, but makes none.
+fn about_state(directory: &Path) -> Finding {
+    let name = directory.display();
+    if !directory.exists() {
+        let parent = directory.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        return match tempfile::tempfile_in(parent) {
+            Ok(_) => Finding::Good(format!("state {name}: will be made")),
+            Err(error) => Finding::Bad(format!("state {name}: cannot be made: {error}; make it and give it to this user")),
+        };
+    }
+    match Store::open(directory) {
+        Ok(_) => Finding::Good(format!("state {name}: opens")),
+        Err(error) => Finding::Bad(format!("state {error}")),
+    }
+}
+
+/// Opens the sink as `watch` would, without sending anything.
+fn about_sink(sink: &SinkConfig) -> Finding {
+    let opened = match sink::open(sink) {
+        Ok(opened) => opened,
+        Err(error) => return Finding::Bad(error),
+    };
+    let SinkConfig::File(settings) = sink else { return Finding::Good(format!("sink {}: set up", opened.name)) };
+    let path = &settings.path;
+    let name = path.display();
+    let says = |error: std::io::Error| {
+        Finding::Bad(format!("sink {name}: {error}; make it, or its directory, writable by this user"))
+    };
+    match std::fs::OpenOptions::new().append(true).open(path) {
+        Ok(_) => Finding::Good(format!("sink {name}: can be appended to")),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+            tempfile::tempfile_in(parent).map_or_else(says, |_| Finding::Good(format!("sink {name}: will be made")))
+        }
+        Err(error) => says(error),
+    }
+}

@@ -1,0 +1,185 @@
+//! From observations to alerts that have left: engine, state and sinks in one place, for `replay` and `watch`.
+//!
+//! *In*: observations in event time. *Out*: alerts in every sink. *Bound*: alerts of one commit. *Spec*:
+//! docs/architecture.md, state: what changed and the alerts it caused are committed together, and only then
+//! do the alerts leave, each sink from the outbox behind a cursor of its own.
+
+use super::failure::Failure;
+use crate::alert::{Alert, Format, SensorRef, format, format_names};
+use crate::company::Company;
+use crate::config::Config;
+use crate::engine::Engine;
+use crate::engine::incident::{Change, IncidentChange};
+use crate::engine::memory::InstallKey;
+use crate::engine::model::Model;
+use crate::observation::Observation;
+use crate::sink::delivery::{Delivery, Patience, SinkStatus};
+use crate::sink::{Sink, SinkConfig, open_all};
+use crate::store::{AlertRow, Store};
+use crate::time::Timestamp;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Key of runs that keep no state: the same input then always gives the same alerts.
+const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
+
+/// Where alerts go from here.
+enum Outlet {
+    /// Straight to writers, for a run that keeps no state.
+    Writers(Vec<(String, Sink)>),
+    /// Through the outbox of the state.
+    Outbox(Delivery),
+}
+
+/// Engine, state and sinks.
+pub struct Judge {
+    engine: Engine,
+    store: Option<Store>,
+    outlet: Outlet,
+    sensor: Option<SensorRef>,
+    /// Whether alerts leave; `false` while a clean history is learned.
+    speaks: bool,
+    changes: Vec<IncidentChange>,
+    waiting: Vec<Alert>,
+    alerts: Vec<Alert>,
+}
+
+impl Judge {
+    /// An engine with the state of a directory, if one is given.
+    pub fn new(config: &Config, company: Arc<Company>, state: Option<&Path>) -> Result<Judge, Failure> {
+        let model = Model::shipped().map_err(Failure::running)?;
+        let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
+        let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
+        let mut engine = Engine::new(company, model, config.settings(), key);
+        if let Some(store) = &store {
+            for trouble in store.load(&mut engine).map_err(Failure::running)? {
+                tracing::warn!("{trouble:?}");
+            }
+        }
+        Ok(Judge {
+            engine,
+            store,
+            outlet: Outlet::Writers(Vec::new()),
+            sensor: config.sensor.clone().map(SensorRef::from),
+            speaks: true,
+            changes: Vec::new(),
+            waiting: Vec::new(),
+            alerts: Vec::new(),
+        })
+    }
+
+    /// Lets alerts go straight to a writer.
+    pub fn write_to(&mut self, name: &str, sink: Sink) {
+        match &mut self.outlet {
+            Outlet::Writers(writers) => writers.push((name.to_owned(), sink)),
+            outlet => *outlet = Outlet::Writers(vec![(name.to_owned(), sink)]),
+        }
+    }
+
+    /// Lets alerts go through the outbox of the state in `directory`.
+    pub fn deliver_to(&mut self, directory: &Path, sinks: &[SinkConfig]) -> Result<(), Failure> {
+        let opened = open_all(sinks).map_err(Failure::usage)?;
+        // Jitter keeps many sensors from knocking at once: any number that differs between installs will do.
+        let seed = self.store.as_ref().map_or(0, |store| store.key.digest(&[b"jitter"]));
+        let delivery = Delivery::start(directory, opened, Patience::usual(seed, wall_clock));
+        self.outlet = Outlet::Outbox(delivery.map_err(Failure::usage)?);
+        Ok(())
+    }
+
+    /// Learns without speaking.
+    pub fn only_learn(&mut self) {
+        self.speaks = false;
+    }
+
+    /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
+    pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
+        self.engine.observe(observation, &mut self.changes);
+        if self.changes.is_empty() {
+            return Ok(());
+        }
+        for change in self.changes.drain(..) {
+            if self.speaks {
+                let mut alert = Alert::of(&change);
+                alert.sensor.clone_from(&self.sensor);
+                self.waiting.push(alert);
+            }
+        }
+        if self.store.is_none() { self.send() } else { Ok(()) }
+    }
+
+    /// Whether alerts wait for a commit.
+    pub fn waits(&self) -> bool {
+        !self.waiting.is_empty()
+    }
+
+    /// Commits what changed, then lets the alerts leave.
+    pub fn commit(&mut self, positions: &[(String, String)]) -> Result<(), Failure> {
+        if let Some(store) = &mut self.store {
+            let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
+            store.commit(&mut self.engine, positions, &rows).map_err(Failure::running)?;
+        }
+        self.send()
+    }
+
+    /// Where an input was read up to, as committed.
+    pub fn position(&self, input: &str) -> Result<Option<String>, Failure> {
+        self.store.as_ref().map_or(Ok(None), |store| store.position(input)).map_err(Failure::running)
+    }
+
+    fn send(&mut self) -> Result<(), Failure> {
+        match &mut self.outlet {
+            Outlet::Writers(writers) => {
+                for alert in &self.waiting {
+                    for (name, sink) in writers.iter_mut() {
+                        sink.send(alert).map_err(|error| Failure::output(name, &error))?;
+                    }
+                }
+            }
+            Outlet::Outbox(delivery) => delivery.committed(),
+        }
+        self.alerts.append(&mut self.waiting);
+        Ok(())
+    }
+
+    /// Opens files anew, as after a rotation.
+    pub fn reopen_sinks(&self) {
+        if let Outlet::Outbox(delivery) = &self.outlet {
+            delivery.reopen();
+        }
+    }
+
+    /// Lets what is in the outbox leave, for at most so long. What is left stays there for the next run.
+    pub fn close_sinks(&mut self, within: Duration) -> Vec<SinkStatus> {
+        match std::mem::replace(&mut self.outlet, Outlet::Writers(Vec::new())) {
+            Outlet::Outbox(delivery) => delivery.finish(within),
+            Outlet::Writers(_) => Vec::new(),
+        }
+    }
+
+    /// The engine, for reports.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// Alerts that left in this run.
+    pub fn alerts(&self) -> &[Alert] {
+        &self.alerts
+    }
+
+    /// Incidents opened in this run.
+    pub fn opened(&self) -> impl Iterator<Item = &Alert> {
+        self.alerts.iter().filter(|alert| alert.change == Change::Opened)
+    }
+}
+
+/// Now, for the stamps of dead letters.
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
+}
+
+/// The form of a name, or what to use.
+pub fn format_named(name: &str) -> Result<&'static Format, Failure> {
+    format(name).ok_or_else(|| Failure::usage(format!("format {name}: unknown; use {}", format_names())))
+}

@@ -1,0 +1,125 @@
+//! The summary that people read on standard error after a run.
+//!
+//! *In*: what the roads and the engine counted. *Out*: a few lines.
+
+use super::judge::Judge;
+use super::roads::RoadReport;
+use crate::company::Company;
+use crate::config::Config;
+use crate::engine::incident::Change;
+use crate::mta::LogCounters;
+use crate::smtp::WireCounters;
+
+/// What a replay did.
+pub fn of(judge: &Judge, report: &RoadReport, company: &Company, config: &Config) -> String {
+    let mut text = String::new();
+    if let Some(wire) = &report.wire {
+        text.push_str(&of_wire(wire));
+    }
+    if let Some(log) = &report.log {
+        text.push_str(&of_log(log));
+    }
+    if !company.networks_declared() && report.wire.is_some() {
+        text.push_str("company   no networks declared: private addresses are taken to be ours; set [company] networks\n");
+    }
+    text + &of_engine(judge, config)
+}
+
+fn of_wire(wire: &WireCounters) -> String {
+    let mut text = format!(
+        "wire      {} packets, {} sessions, {} messages answered ({} accepted)\n          recipients: {} offered, {} accepted, {} refused, {} unanswered, {} abandoned\n",
+        grouped(wire.packets),
+        grouped(wire.sessions),
+        grouped(wire.transactions),
+        grouped(wire.messages_accepted),
+        grouped(wire.recipients_offered),
+        grouped(wire.recipients_accepted),
+        grouped(wire.recipients_refused),
+        grouped(wire.recipients_unanswered),
+        grouped(wire.recipients_abandoned),
+    );
+    if !wire.oddities.is_empty() {
+        let list: Vec<String> = wire
+            .oddities
+            .iter()
+            .map(|(oddity, count)| {
+                let name = serde_json::to_value(oddity).ok().and_then(|name| name.as_str().map(str::to_owned));
+                format!("{} {}", name.unwrap_or_default(), grouped(*count))
+            })
+            .collect();
+        text.push_str(&format!("          oddities: {}\n", list.join(", ")));
+    }
+    text
+}
+
+fn of_log(log: &LogCounters) -> String {
+    let mut text = format!(
+        "log       {} lines = {} parsed + {} ignored + {} unparsed\n          {} delivered, {} deferred, {} bounced, {} expired, {} rejected; {} logins, {} failed\n",
+        grouped(log.lines),
+        grouped(log.parsed),
+        grouped(log.ignored),
+        grouped(log.unparsed),
+        grouped(log.delivered),
+        grouped(log.deferred),
+        grouped(log.bounced),
+        grouped(log.expired),
+        grouped(log.rejected),
+        grouped(log.logins),
+        grouped(log.logins_failed),
+    );
+    for sample in log.unparsed_samples.iter().take(3) {
+        text.push_str(&format!("          unparsed: {sample}\n"));
+    }
+    text
+}
+
+/// What the engine did.
+pub fn of_engine(judge: &Judge, config: &Config) -> String {
+    let counters = judge.engine().counters();
+    let senders = judge.engine().senders().len();
+    let count = |change: Change| judge.alerts().iter().filter(|alert| alert.change == change).count();
+    let mut text = format!(
+        "judged    {} deliveries of {} senders; {} retries and {} messages hidden by TLS known as such\n",
+        grouped(counters.deliveries),
+        grouped(senders as u64),
+        grouped(counters.retries),
+        grouped(counters.hidden_messages),
+    );
+    text.push_str(&format!(
+        "alerts    {} incidents opened, {} updates, {} closed; budget {} false alarms in 1,000 sender-days\n",
+        count(Change::Opened),
+        count(Change::Updated),
+        count(Change::Closed),
+        config.detect.false_alarms_per_1000_sender_days,
+    ));
+    for alert in judge.opened() {
+        text.push_str(&format!("          {} {}: {}\n", alert.times.event, alert.severity.name, alert.headline));
+    }
+    text
+}
+
+/// Thousands apart.
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut out = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::grouped;
+
+    #[test]
+    fn thousands_stand_apart() {
+        assert_eq!(
+            [0, 12, 999, 1_000, 1_234_567].map(grouped),
+            ["0", "12", "999", "1,000", "1,234,567"].map(String::from)
+        );
+    }
+}

@@ -1,0 +1,304 @@
+//! `portreeve watch`: span ports and logs, live, until Ctrl-C.
+//!
+//! *In*: interfaces and logs from the configuration or the command line. *Out*: alerts in the sinks.
+//! *Bound*: [`BATCHES_WAITING`] batches between a source's thread and the judge; a capture whose batch finds
+//! no room drops it and counts, a log waits, since a file can be read later. State is committed once a
+//! second and before an alert leaves.
+
+use super::failure::{Failure, Outcome};
+use super::judge::{Judge, configured_sinks, format_named};
+use super::{read_config, state_directory, summary};
+use crate::capture::{Live, LiveSettings, LiveStats};
+use crate::company::Company;
+use crate::config::{CaptureConfig, Config, LogConfig, zone};
+use crate::mta::{DIALECTS, LogRoad, LogSource, SourceId};
+use crate::observation::Observation;
+use crate::sink::Sink;
+use crate::smtp::{WireRoad, WireSettings};
+use crate::tail::Follower;
+use clap::Args;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
+use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
+
+/// Observations that a source gathers before it hands them over.
+const BATCH: usize = 256;
+/// Batches that wait for the judge.
+const BATCHES_WAITING: usize = 256;
+/// How often a log is looked at.
+const LOG_POLL: Duration = Duration::from_millis(250);
+/// How often state is committed.
+const COMMIT_EVERY: Duration = Duration::from_secs(1);
+
+/// Watch span ports and logs, live
+#[derive(Args)]
+pub struct Arguments {
+    /// Configuration file
+    #[arg(short, long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// An interface to watch, beside those of the configuration
+    #[arg(short, long, value_name = "NAME")]
+    interface: Vec<String>,
+    /// A log to follow, beside those of the configuration
+    #[arg(short, long, value_name = "FILE")]
+    log: Vec<PathBuf>,
+    /// Directory to keep state in
+    #[arg(long, value_name = "DIR")]
+    state: Option<PathBuf>,
+    /// Form of the alerts on standard output, where the configuration names no sink: ndjson, ecs or text
+    #[arg(short, long, default_value = "ndjson")]
+    format: String,
+    /// Read followed logs from their beginning instead of their end
+    #[arg(long)]
+    from_start: bool,
+}
+
+/// What a source hands over: what it saw, and where that brought it.
+struct Batch {
+    observations: Vec<Observation>,
+    positions: Vec<(String, String)>,
+}
+
+/// What the sources count together.
+#[derive(Default)]
+struct Shared {
+    stop: AtomicBool,
+    observations_dropped: AtomicU64,
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Outcome {
+    let mut config = read_config(arguments.config.as_deref())?;
+    let bare = |name: &String| CaptureConfig { interface: name.clone(), filter: None, ports: None };
+    config.source.capture.extend(arguments.interface.iter().map(bare));
+    let plain = |path: &PathBuf| LogConfig { path: path.clone(), dialect: None, time_zone: None };
+    config.source.log.extend(arguments.log.iter().map(plain));
+    if config.source.capture.is_empty() && config.source.log.is_empty() {
+        return Err(Failure::usage(
+            "nothing to watch: name an interface with -i or a log with -l, or configure [[source.capture]] or [[source.log]]",
+        ));
+    }
+    let company = Arc::new(config.company().map_err(Failure::usage)?);
+    let state = state_directory(arguments.state.as_ref(), &config);
+    let mut judge = Judge::new(&config, Arc::clone(&company), state.as_deref())?;
+    for (name, sink) in configured_sinks(&config)? {
+        judge.add_sink(&name, sink);
+    }
+    if config.sink.is_empty() {
+        judge.add_sink("standard output", Sink::stdout(format_named(&arguments.format)?));
+    }
+    let shared = Arc::new(Shared::default());
+    let (sender, batches) = channel(BATCHES_WAITING);
+    let mut captures = Vec::new();
+    for capture in &config.source.capture {
+        captures.push(CaptureThread::open(capture, &company)?);
+    }
+    let logs = LogThread::open(&config, &company, &judge, arguments.from_start)?;
+    say_what_is_assumed(&config, state.is_some());
+    for capture in captures {
+        let (sender, shared) = (sender.clone(), Arc::clone(&shared));
+        std::thread::spawn(move || capture.run(&sender, &shared));
+    }
+    if let Some(logs) = logs {
+        let (sender, shared) = (sender.clone(), Arc::clone(&shared));
+        std::thread::spawn(move || logs.run(&sender, &shared));
+    }
+    drop(sender);
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
+    runtime.block_on(serve(&mut judge, batches, &shared))?;
+    let dropped = shared.observations_dropped.load(Ordering::Relaxed);
+    if dropped > 0 {
+        tracing::warn!("{dropped} observations were dropped because judging fell behind");
+    }
+    eprint!("{}", summary::of_engine(&judge, &config));
+    Ok(0)
+}
+
+/// Judges what comes until every source has ended: after a signal they drain and end by themselves.
+async fn serve(judge: &mut Judge, mut batches: Receiver<Batch>, shared: &Shared) -> Result<(), Failure> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
+    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
+    let mut clock = tokio::time::interval(COMMIT_EVERY);
+    let mut positions: std::collections::BTreeMap<String, String> = Default::default();
+    let mut changed = false;
+    loop {
+        tokio::select! {
+            batch = batches.recv() => {
+                let Some(batch) = batch else { break };
+                for observation in &batch.observations {
+                    judge.observe(observation)?;
+                }
+                positions.extend(batch.positions);
+                changed = true;
+                if judge.waits() {
+                    commit(judge, &positions)?;
+                    changed = false;
+                }
+            }
+            _ = clock.tick(), if changed => {
+                commit(judge, &positions)?;
+                changed = false;
+            }
+            _ = interrupt.recv() => shared.stop.store(true, Ordering::Relaxed),
+            _ = terminate.recv() => shared.stop.store(true, Ordering::Relaxed),
+        }
+    }
+    commit(judge, &positions)
+}
+
+fn commit(judge: &mut Judge, positions: &std::collections::BTreeMap<String, String>) -> Result<(), Failure> {
+    let list: Vec<_> = positions.iter().map(|(input, position)| (input.clone(), position.clone())).collect();
+    judge.commit(&list)
+}
+
+fn say_what_is_assumed(config: &Config, remembers: bool) {
+    for capture in &config.source.capture {
+        tracing::info!("watching interface {}", capture.interface);
+    }
+    for log in &config.source.log {
+        tracing::info!("following {}", log.path.display());
+    }
+    if config.company.networks.is_empty() {
+        tracing::info!("no [company] networks: private addresses are taken to be ours");
+    }
+    if !remembers {
+        tracing::warn!("no state directory: what is learned is lost at the end; give --state DIR");
+    }
+}
+
+struct CaptureThread {
+    live: Live,
+    road: WireRoad,
+    name: String,
+}
+
+impl CaptureThread {
+    fn open(capture: &CaptureConfig, company: &Arc<Company>) -> Result<CaptureThread, Failure> {
+        let ports = capture.ports.clone().unwrap_or_else(|| vec![25]);
+        let settings =
+            LiveSettings { ports: ports.clone(), filter: capture.filter.clone(), ..LiveSettings::default() };
+        let live = Live::open(&capture.interface, &settings).map_err(Failure::usage)?;
+        let road = WireRoad::new(Arc::clone(company), WireSettings { ports, ..WireSettings::default() });
+        Ok(CaptureThread { live, road, name: capture.interface.clone() })
+    }
+
+    fn run(mut self, sender: &Sender<Batch>, shared: &Shared) {
+        let mut observations = Vec::new();
+        let mut known = LiveStats::default();
+        while !shared.stop.load(Ordering::Relaxed) {
+            let quiet = match self.live.next() {
+                Ok(Some(packet)) => {
+                    self.road.packet(&packet, &mut observations);
+                    false
+                }
+                Ok(None) => true,
+                Err(error) => {
+                    tracing::error!("{error}");
+                    break;
+                }
+            };
+            if observations.len() >= BATCH || quiet && !observations.is_empty() {
+                hand_over(sender, &mut observations, shared);
+            }
+            if quiet {
+                self.report_drops(&mut known);
+            }
+        }
+        self.road.finish(&mut observations);
+        hand_over(sender, &mut observations, shared);
+    }
+
+    fn report_drops(&mut self, known: &mut LiveStats) {
+        let Ok(stats) = self.live.stats() else { return };
+        if stats.dropped > known.dropped || stats.if_dropped > known.if_dropped {
+            tracing::warn!(
+                "{}: blind for a moment: {} packets dropped by the kernel, {} by the interface, of {}",
+                self.name,
+                stats.dropped,
+                stats.if_dropped,
+                stats.received
+            );
+        }
+        *known = stats;
+    }
+}
+
+/// A capture cannot wait: what finds no room is dropped and counted.
+fn hand_over(sender: &Sender<Batch>, observations: &mut Vec<Observation>, shared: &Shared) {
+    let batch = Batch { observations: std::mem::take(observations), positions: Vec::new() };
+    let count = batch.observations.len() as u64;
+    if let Err(TrySendError::Full(_)) = sender.try_send(batch) {
+        shared.observations_dropped.fetch_add(count, Ordering::Relaxed);
+    }
+}
+
+struct LogThread {
+    road: LogRoad,
+    logs: Vec<(String, SourceId, Follower)>,
+}
+
+impl LogThread {
+    fn open(
+        config: &Config,
+        company: &Arc<Company>,
+        judge: &Judge,
+        from_start: bool,
+    ) -> Result<Option<LogThread>, Failure> {
+        if config.source.log.is_empty() {
+            return Ok(None);
+        }
+        let mut road = LogRoad::new(Arc::clone(company), Default::default());
+        let mut logs = Vec::new();
+        for log in &config.source.log {
+            let name = log.path.display().to_string();
+            let dialect = match &log.dialect {
+                None => None,
+                Some(wanted) => Some(DIALECTS.iter().find(|dialect| dialect.name == wanted).ok_or_else(|| {
+                    let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
+                    Failure::usage(format!("source.log.dialect {wanted:?} is unknown: use {}", known.join(", ")))
+                })?),
+            };
+            let zone_name = log.time_zone.as_deref().or(config.company.time_zone.as_deref());
+            let zone = zone(zone_name).map_err(Failure::usage)?;
+            let source = road.add_source(LogSource { name: name.clone(), dialect, zone, modified_at: None });
+            let position = judge.position(&name)?;
+            let follower = match position {
+                Some(position) => Follower::resume(&log.path, &position),
+                None if from_start => Follower::from_start(&log.path),
+                None => Follower::from_end(&log.path),
+            };
+            logs.push((name, source, follower.map_err(Failure::usage)?));
+        }
+        Ok(Some(LogThread { road, logs }))
+    }
+
+    fn run(mut self, sender: &Sender<Batch>, shared: &Shared) {
+        loop {
+            let stopping = shared.stop.load(Ordering::Relaxed);
+            let mut lines = 0;
+            for (name, source, follower) in &mut self.logs {
+                let (road, mut observations) = (&mut self.road, Vec::new());
+                match follower.poll(|line| road.line(*source, line, &mut observations)) {
+                    Ok(taken) => lines += taken,
+                    Err(error) => tracing::error!("{error}"),
+                }
+                let positions = vec![(name.clone(), follower.position())];
+                if !observations.is_empty() && sender.blocking_send(Batch { observations, positions }).is_err() {
+                    return;
+                }
+            }
+            if stopping {
+                break;
+            }
+            if lines == 0 {
+                std::thread::sleep(LOG_POLL);
+            }
+        }
+        let mut observations = Vec::new();
+        self.road.finish(&mut observations);
+        let _ = sender.blocking_send(Batch { observations, positions: Vec::new() });
+    }
+}

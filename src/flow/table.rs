@@ -1,0 +1,222 @@
+//! The connections that are followed, bounded, oldest first.
+//!
+//! *In*: keys and values. *Out*: values by key, and who was silent longest. *Bound*: the caller asks for
+//! [`Table::oldest`] and removes. *Spec*: none. Hashed with a per-process random key, as the keys are an
+//! attacker's choice; nothing depends on the order of the map.
+
+use crate::time::Timestamp;
+use std::collections::HashMap;
+use std::net::IpAddr;
+
+/// Both ends of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FlowKey([u8; 36]);
+
+impl FlowKey {
+    /// The key of a connection from an originator to a responder.
+    pub fn new(originator: (IpAddr, u16), responder: (IpAddr, u16)) -> FlowKey {
+        let mut key = [0; 36];
+        for (part, (address, port)) in key.chunks_exact_mut(18).zip([originator, responder]) {
+            let octets = match address {
+                IpAddr::V4(v4) => v4.to_ipv6_mapped().octets(),
+                IpAddr::V6(v6) => v6.octets(),
+            };
+            part[..16].copy_from_slice(&octets);
+            part[16..].copy_from_slice(&port.to_be_bytes());
+        }
+        FlowKey(key)
+    }
+}
+
+/// Connections are evicted only by others of their class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Class {
+    /// No proof yet that both ends speak, or already closed.
+    Fleeting = 0,
+    /// Both ends speak.
+    Established = 1,
+}
+
+const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+struct Entry<T> {
+    key: FlowKey,
+    class: Class,
+    last_at: Timestamp,
+    before: u32,
+    after: u32,
+    value: Option<T>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Ends {
+    oldest: u32,
+    newest: u32,
+    length: usize,
+}
+
+/// A connection's place in the table; good until it is removed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Place(u32);
+
+/// All connections that are followed.
+#[derive(Debug)]
+pub struct Table<T> {
+    places: HashMap<FlowKey, u32>,
+    entries: Vec<Entry<T>>,
+    free: Vec<u32>,
+    ends: [Ends; 2],
+}
+
+impl<T> Default for Table<T> {
+    fn default() -> Table<T> {
+        Table {
+            places: HashMap::new(),
+            entries: Vec::new(),
+            free: Vec::new(),
+            ends: [Ends { oldest: NONE, newest: NONE, length: 0 }; 2],
+        }
+    }
+}
+
+impl<T> Table<T> {
+    /// The connection with this key.
+    pub fn find(&self, key: &FlowKey) -> Option<Place> {
+        self.places.get(key).copied().map(Place)
+    }
+
+    /// Adds a connection that is not in the table.
+    pub fn insert(&mut self, key: FlowKey, class: Class, at: Timestamp, value: T) -> Place {
+        let entry = Entry { key, class, last_at: at, before: NONE, after: NONE, value: Some(value) };
+        let index = match self.free.pop() {
+            Some(index) => {
+                if let Some(slot) = self.entries.get_mut(index as usize) {
+                    *slot = entry;
+                }
+                index
+            }
+            None => {
+                self.entries.push(entry);
+                (self.entries.len() - 1) as u32
+            }
+        };
+        self.places.insert(key, index);
+        self.link(index);
+        Place(index)
+    }
+
+    /// The value, marked as heard of at `at`.
+    pub fn touch(&mut self, place: Place, at: Timestamp) -> Option<&mut T> {
+        let entry = self.entries.get_mut(place.0 as usize)?;
+        entry.last_at = at;
+        if entry.after != NONE {
+            self.unlink(place.0);
+            self.link(place.0);
+        }
+        self.entries.get_mut(place.0 as usize)?.value.as_mut()
+    }
+
+    /// The value, without marking it.
+    pub fn peek(&self, place: Place) -> Option<&T> {
+        self.entries.get(place.0 as usize)?.value.as_ref()
+    }
+
+    /// The same, to change it.
+    pub fn peek_mut(&mut self, place: Place) -> Option<&mut T> {
+        self.entries.get_mut(place.0 as usize)?.value.as_mut()
+    }
+
+    /// The class of a connection.
+    pub fn class(&self, place: Place) -> Class {
+        self.entries.get(place.0 as usize).map_or(Class::Fleeting, |entry| entry.class)
+    }
+
+    /// Moves a connection to another class.
+    pub fn reclassify(&mut self, place: Place, class: Class) {
+        if self.entries.get(place.0 as usize).is_some_and(|entry| entry.class != class) {
+            self.unlink(place.0);
+            if let Some(entry) = self.entries.get_mut(place.0 as usize) {
+                entry.class = class;
+            }
+            self.link(place.0);
+        }
+    }
+
+    /// Takes a connection out.
+    pub fn remove(&mut self, place: Place) -> Option<T> {
+        let key = self.entries.get(place.0 as usize)?.key;
+        if self.places.get(&key) != Some(&place.0) {
+            return None;
+        }
+        self.unlink(place.0);
+        self.places.remove(&key);
+        self.free.push(place.0);
+        self.entries.get_mut(place.0 as usize)?.value.take()
+    }
+
+    /// The connection of a class that was silent longest, and since when.
+    pub fn oldest(&self, class: Class) -> Option<(Place, Timestamp)> {
+        let index = self.ends[class as usize].oldest;
+        self.entries.get(index as usize).map(|entry| (Place(index), entry.last_at))
+    }
+
+    /// How many connections a class has.
+    pub fn length(&self, class: Class) -> usize {
+        self.ends[class as usize].length
+    }
+
+    fn link(&mut self, index: u32) {
+        let Some(entry) = self.entries.get_mut(index as usize) else { return };
+        let ends = &mut self.ends[entry.class as usize];
+        entry.before = ends.newest;
+        entry.after = NONE;
+        let newest = std::mem::replace(&mut ends.newest, index);
+        ends.length += 1;
+        if ends.oldest == NONE {
+            ends.oldest = index;
+        }
+        if let Some(entry) = self.entries.get_mut(newest as usize) {
+            entry.after = index;
+        }
+    }
+
+    fn unlink(&mut self, index: u32) {
+        let Some(entry) = self.entries.get(index as usize) else { return };
+        let (before, after, class) = (entry.before, entry.after, entry.class);
+        match self.entries.get_mut(before as usize) {
+            Some(entry) => entry.after = after,
+            None => self.ends[class as usize].oldest = after,
+        }
+        match self.entries.get_mut(after as usize) {
+            Some(entry) => entry.before = before,
+            None => self.ends[class as usize].newest = before,
+        }
+        self.ends[class as usize].length -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_silent_come_first_and_classes_are_apart() {
+        let mut table = Table::default();
+        let at = Timestamp::from_seconds;
+        let key = |port| FlowKey::new(("10.0.0.1".parse().unwrap(), port), ("::1".parse().unwrap(), 25));
+        let places =
+            (0..4).map(|i| table.insert(key(i), Class::Fleeting, at(i.into()), i)).collect::<Vec<_>>();
+        assert_eq!(table.touch(places[0], at(9)), Some(&mut 0));
+        table.reclassify(places[2], Class::Established);
+        assert_eq!(table.oldest(Class::Fleeting), Some((places[1], at(1))));
+        assert_eq!(table.remove(places[1]), Some(1));
+        assert_eq!(table.remove(places[1]), None);
+        assert_eq!(table.oldest(Class::Fleeting), Some((places[3], at(3))));
+        assert_eq!(table.remove(places[3]), Some(3));
+        assert_eq!(table.oldest(Class::Fleeting), Some((places[0], at(9))));
+        assert_eq!((table.length(Class::Fleeting), table.length(Class::Established)), (1, 1));
+        assert_eq!(table.find(&key(2)), Some(places[2]));
+        assert_eq!(table.insert(key(7), Class::Fleeting, at(10), 7), places[3]);
+    }
+}

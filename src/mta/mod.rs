@@ -1,0 +1,205 @@
+//! Log lines become observations: one dialect a file, one joining for all.
+//!
+//! ```text
+//!  line ─▶ dialect.split ─▶ stamp, host, text ─▶ dialect.read ─▶ Part ─▶ queue ─▶ Observation
+//! ```
+//!
+//! *In*: lines, in the order of their file. *Out*: [`Observation`](crate::observation::Observation)s and
+//! exact counters. *Bound*: `limits::OPEN_MESSAGES_MAX`, `limits::DEFERRED_RECIPIENTS_MAX`,
+//! `limits::LOG_LINE_BYTES_MAX`. *Spec*: docs/dialects.md; each dialect names its own.
+//!
+//! A sender writes part of most lines. So every field is read from a side that the MTA controls, and
+//! where two readings remain, none is taken: the field is `None` and the line counted as ambiguous.
+
+pub mod fields;
+mod postfix;
+mod queue;
+mod road;
+pub mod stamp;
+pub mod syslog;
+
+pub use road::{LogCounters, LogRoad, LogSettings, LogSource, SourceId};
+
+use crate::mail::Reply;
+use stamp::Stamp;
+use std::net::IpAddr;
+
+/// An MTA's way to write its log.
+pub struct Dialect {
+    /// What the user calls it: `postfix`.
+    pub name: &'static str,
+    /// What it is, in a few words.
+    pub about: &'static str,
+    /// Takes the head off a line: when, where, which program.
+    pub(crate) split: for<'l> fn(&mut Memory, &'l [u8]) -> Option<Line<'l>>,
+    /// Whether it is the dialect of a syslog program.
+    pub(crate) claims: fn(program: &[u8]) -> bool,
+    /// Whether a line is surely of this dialect, told without a head before it.
+    pub(crate) recognises: fn(line: &[u8]) -> bool,
+    /// What the line says.
+    pub(crate) read: fn(&Line, &mut Memory, &mut dyn FnMut(&[u8], Part)) -> Fate,
+}
+
+/// Every dialect that is known. The first is for files in which several programs write.
+pub const DIALECTS: &[Dialect] = &[
+    Dialect {
+        name: "syslog",
+        about: "the log of a machine: each line is read by the dialect of the program that wrote it",
+        split: |_, line| syslog::split(line),
+        claims: |_| false,
+        recognises: |line| syslog::split(line).is_some(),
+        read: |line, memory, emit| match program_dialect(line.program) {
+            Some(dialect) => (dialect.read)(line, memory, emit),
+            None => Fate::Ignored,
+        },
+    },
+    postfix::DIALECT,
+];
+
+/// The dialect of a user's choice.
+pub fn dialect_named(name: &str) -> Option<&'static Dialect> {
+    DIALECTS.iter().find(|dialect| dialect.name.eq_ignore_ascii_case(name))
+}
+
+/// The dialect of a syslog program.
+fn program_dialect(program: &[u8]) -> Option<&'static Dialect> {
+    DIALECTS.iter().find(|dialect| (dialect.claims)(program))
+}
+
+/// A line without its head.
+#[derive(Clone, Copy, Debug)]
+pub struct Line<'l> {
+    /// When; `None` where the line has no stamp.
+    pub stamp: Option<Stamp>,
+    /// The machine that wrote it; `None` where the line does not say.
+    pub host: Option<&'l [u8]>,
+    /// The program that wrote it; empty where the log has only one.
+    pub program: &'l [u8],
+    /// What it wrote.
+    pub text: &'l [u8],
+}
+
+/// What a dialect remembers of one source between its lines.
+#[derive(Clone, Debug, Default)]
+pub struct Memory {}
+
+/// What became of a line. Every line has exactly one fate.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Fate {
+    /// It said something about a message or a login.
+    Parsed,
+    /// It is understood to be of no interest, or written by another program.
+    Ignored,
+    /// It should have said something and could not be read.
+    Unparsed,
+    /// It was read, but a sender's text allows a second reading: the doubtful fields were left out.
+    Ambiguous,
+}
+
+/// What one line says about one message (or, without a queue id, about a client).
+#[derive(Debug)]
+pub enum Part<'l> {
+    /// Where the message came from. Several lines may say parts of it.
+    Origin(Origin<'l>),
+    /// What became of one recipient.
+    Outcome(Outcome<'l>),
+    /// The message left the queue.
+    Removed,
+    /// The message, or one recipient of it, was given up after its time in the queue.
+    Expired,
+    /// Our MTA refused a client's command or message.
+    Rejected,
+    /// Somebody logged in, or tried to.
+    Login {
+        /// The name that was given.
+        account: Option<&'l [u8]>,
+        /// From where.
+        client: Option<IpAddr>,
+        /// Whether it was right.
+        succeeded: bool,
+    },
+}
+
+/// Where a message came from; `None` where the line does not say.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Origin<'l> {
+    /// Whether the message begins with this line: what was known under its id belongs to an older one.
+    pub begins: bool,
+    /// Who handed it in.
+    pub client: Option<IpAddr>,
+    /// Authenticated submitter.
+    pub account: Option<&'l [u8]>,
+    /// The client as a content filter passed it on (XFORWARD); believed from our own machines only.
+    pub original_client: Option<IpAddr>,
+    /// The id of the message that a content filter handed in again.
+    pub original_id: Option<&'l [u8]>,
+    /// Argument of MAIL, without its brackets; empty is the null path.
+    pub reverse_path: Option<&'l [u8]>,
+    /// Bytes.
+    pub size_bytes: Option<u64>,
+    /// How many recipients it is for.
+    pub recipients: Option<u32>,
+}
+
+/// What became of one recipient.
+#[derive(Clone, Debug)]
+pub struct Outcome<'l> {
+    /// What the same line says about the origin.
+    pub origin: Origin<'l>,
+    /// The recipient, without brackets; `None` where it could not be told.
+    pub forward_path: Option<&'l [u8]>,
+    /// How it was to be delivered.
+    pub route: Route,
+    /// The server that answered.
+    pub responder: Option<IpAddr>,
+    /// The server that was tried in vain.
+    pub attempted: Option<IpAddr>,
+    /// What the MTA made of it.
+    pub status: Status,
+    /// What was answered; `None` where it could not be told.
+    pub reply: Option<Reply>,
+    /// Under which id the next server has taken it, where it says so.
+    pub passed_to: Option<&'l [u8]>,
+}
+
+/// How a recipient is served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Route {
+    /// To another server.
+    Remote,
+    /// To a mailbox, program or file of this machine.
+    Local,
+    /// To nowhere, by configuration.
+    Discarded,
+}
+
+/// What the MTA made of a delivery attempt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Status {
+    /// Delivered.
+    Sent,
+    /// To be tried again.
+    Deferred,
+    /// Given up.
+    Bounced,
+    /// Only the address was to be verified.
+    Probed,
+    /// The line can be read in two ways.
+    Unknown,
+}
+
+impl Outcome<'_> {
+    /// An outcome of which nothing is sure but that there was one.
+    pub fn unknown() -> Outcome<'static> {
+        Outcome {
+            origin: Origin::default(),
+            forward_path: None,
+            route: Route::Remote,
+            responder: None,
+            attempted: None,
+            status: Status::Unknown,
+            reply: None,
+            passed_to: None,
+        }
+    }
+}

@@ -1,0 +1,527 @@
+//! The log road: lines of any number of sources in, observations out.
+//!
+//! *In*: sources, then their lines. *Out*: [`Observation`]s with the vantage `Log`, and [`LogCounters`].
+//! *Bound*: see [`super::queue`]; host names `HOSTS_MAX`; samples `limits::UNPARSED_SAMPLES_MAX`.
+//! *Spec*: docs/dialects.md, joining.
+
+use super::queue::{OpenMessage, Queue, account_name};
+use super::stamp::Clock;
+use super::{DIALECTS, Dialect, Fate, Line, Memory, Origin, Outcome, Part, Route, Status, fields};
+use crate::company::Company;
+use crate::limits;
+use crate::mail::{Mailbox, Untrusted};
+use crate::observation::{Delivery, Fact, Login, Message, Observation, SenderKeys, Vantage};
+use crate::time::{MICROS_PER_HOUR, Timestamp};
+use jiff::tz::TimeZone;
+use serde::Serialize;
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+
+/// Names of machines whose address is remembered; more are looked up each time.
+const HOSTS_MAX: usize = 4_096;
+
+/// One input of lines.
+pub struct LogSource {
+    /// Its name; where lines name no machine, also the machine's.
+    pub name: String,
+    /// Its dialect; `None` where it is to be recognised by content.
+    pub dialect: Option<&'static Dialect>,
+    /// The zone of stamps that name none.
+    pub zone: TimeZone,
+    /// When the input was last changed: gives the first stamp its year where it has none.
+    pub modified_at: Option<Timestamp>,
+}
+
+/// Which source a line belongs to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SourceId(usize);
+
+/// What the user may set.
+#[derive(Clone, Debug)]
+pub struct LogSettings {
+    /// How far after the present (see [`LogRoad::set_now`]) a stamp may lie, seconds. What lies farther is
+    /// not believed.
+    pub future_seconds_max: f64,
+}
+
+impl Default for LogSettings {
+    fn default() -> LogSettings {
+        LogSettings { future_seconds_max: (MICROS_PER_HOUR / crate::time::MICROS_PER_SECOND) as f64 }
+    }
+}
+
+/// What was read and what became of it. `lines == parsed + ignored + unparsed`, exactly.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LogCounters {
+    /// Lines handed in.
+    pub lines: u64,
+    /// Lines that said something about a message or a login.
+    pub parsed: u64,
+    /// Lines of no interest, or of other programs.
+    pub ignored: u64,
+    /// Lines that could not be read, or whose time was not believed.
+    pub unparsed: u64,
+    /// Parsed lines in which a sender's text allows two readings; the doubtful fields were left out.
+    pub ambiguous: u64,
+    /// Unparsed lines whose stamp lies in the future.
+    pub quarantined: u64,
+    /// Messages that left for other servers.
+    pub messages: u64,
+    /// Recipients delivered, wherever to.
+    pub delivered: u64,
+    /// Attempts put off, wherever to.
+    pub deferred: u64,
+    /// Recipients given up, wherever to.
+    pub bounced: u64,
+    /// Messages or recipients given up after their time in the queue.
+    pub expired: u64,
+    /// Recipients dropped by configuration.
+    pub discarded: u64,
+    /// Refusals of our own servers.
+    pub rejected: u64,
+    /// Attempts to local mailboxes (not outbound).
+    pub local: u64,
+    /// Attempts to servers of ours: filters, relays, mailbox stores (not outbound).
+    pub inward: u64,
+    /// Outbound attempts that were tried before.
+    pub retries: u64,
+    /// Logins that succeeded.
+    pub logins: u64,
+    /// Logins that failed.
+    pub logins_failed: u64,
+    /// Messages that took over client and account from the message a filter or relay of ours passed on.
+    pub inherited: u64,
+    /// Messages forgotten between their lines because too many were under way.
+    pub joins_evicted: u64,
+    /// Deferred recipients forgotten because there were too many.
+    pub deferrals_evicted: u64,
+    /// The first unparsed lines, escaped; bounded in number and length.
+    pub unparsed_samples: Vec<String>,
+}
+
+struct Source {
+    dialect: Option<&'static Dialect>,
+    /// The dialect that read the last line of a source without a declared one.
+    recognised: Option<&'static Dialect>,
+    clock: Clock,
+    memory: Memory,
+    name: Box<[u8]>,
+}
+
+/// The machine a line speaks for.
+#[derive(Debug)]
+struct Machine {
+    name: Untrusted,
+    address: Option<IpAddr>,
+    /// Under what its messages are remembered: the declared name, however a log abbreviates it.
+    joins_as: Box<[u8]>,
+}
+
+/// Reads the logs of all sources and joins their lines.
+pub struct LogRoad {
+    company: Arc<Company>,
+    settings: LogSettings,
+    sources: Vec<Source>,
+    machines: HashMap<Box<[u8]>, Arc<Machine>>,
+    queue: Queue,
+    counters: LogCounters,
+    now: Option<Timestamp>,
+    /// Room for the key of the message at hand.
+    key: Vec<u8>,
+}
+
+impl LogRoad {
+    /// A road without sources.
+    pub fn new(company: Arc<Company>, settings: LogSettings) -> LogRoad {
+        LogRoad {
+            company,
+            settings,
+            sources: Vec::new(),
+            machines: HashMap::new(),
+            queue: Queue::default(),
+            counters: LogCounters::default(),
+            now: None,
+            key: Vec::new(),
+        }
+    }
+
+    /// Adds an input.
+    pub fn add_source(&mut self, source: LogSource) -> SourceId {
+        self.sources.push(Source {
+            dialect: source.dialect,
+            recognised: None,
+            clock: Clock::new(source.zone, source.modified_at),
+            memory: Memory::default(),
+            name: source.name.into_bytes().into(),
+        });
+        SourceId(self.sources.len() - 1)
+    }
+
+    /// Says what time it is, for inputs that are read as they are written: stamps later than that by more
+    /// than the settings allow are not believed. Replays leave it unset.
+    pub fn set_now(&mut self, now: Timestamp) {
+        self.now = Some(now);
+    }
+
+    /// The dialect of an input that begins with `head` (after decompression; a few KiB suffice). `None`
+    /// where it is no log that is known, such as a capture.
+    pub fn looks_like(head: &[u8]) -> Option<&'static Dialect> {
+        let lines =
+            || head.split(|byte| *byte == b'\n').map(trim_line).filter(|line| !line.is_empty()).take(200);
+        let count = |dialect: &&'static Dialect| lines().filter(|line| (dialect.recognises)(line)).count();
+        // Among equals the first wins: the registry lists what holds several programs first.
+        let mut best: Option<(&'static Dialect, usize)> = None;
+        for dialect in DIALECTS {
+            let lines = count(&dialect);
+            if lines > best.map_or(0, |(_, most)| most) {
+                best = Some((dialect, lines));
+            }
+        }
+        best.map(|(dialect, _)| dialect)
+    }
+
+    /// The line's time, without taking it: for merging several inputs in event time. `None` where the
+    /// line has none; it then belongs to the one before.
+    pub fn stamp(&mut self, source: SourceId, line: &[u8]) -> Option<Timestamp> {
+        let source = self.sources.get_mut(source.0)?;
+        let line = trim_line(line);
+        let dialect = source.dialect_of(line)?;
+        let stamp = (dialect.split)(&mut source.memory, line)?.stamp?;
+        source.clock.resolve(stamp)
+    }
+
+    /// Takes a line and appends what it says.
+    pub fn line(&mut self, source: SourceId, line: &[u8], out: &mut Vec<Observation>) {
+        self.counters.lines += 1;
+        let line = trim_line(line);
+        match self.read(source, line, out) {
+            Fate::Parsed => self.counters.parsed += 1,
+            Fate::Ignored => self.counters.ignored += 1,
+            Fate::Ambiguous => {
+                self.counters.parsed += 1;
+                self.counters.ambiguous += 1;
+            }
+            Fate::Unparsed => {
+                self.counters.unparsed += 1;
+                if self.counters.unparsed_samples.len() < limits::UNPARSED_SAMPLES_MAX {
+                    self.counters.unparsed_samples.push(sample(line));
+                }
+            }
+        }
+        self.counters.joins_evicted = self.queue.messages_evicted;
+        self.counters.deferrals_evicted = self.queue.deferred_evicted;
+    }
+
+    /// Says that no more lines come.
+    pub fn finish(&mut self, _out: &mut Vec<Observation>) {}
+
+    /// What was read so far.
+    pub fn counters(&self) -> &LogCounters {
+        &self.counters
+    }
+
+    /// Messages that are remembered because more lines may come.
+    pub fn open_messages(&self) -> usize {
+        self.queue.len()
+    }
+
+    fn read(&mut self, source: SourceId, line: &[u8], out: &mut Vec<Observation>) -> Fate {
+        if line.is_empty() {
+            return Fate::Ignored;
+        }
+        let Some(source) = self.sources.get_mut(source.0) else { return Fate::Unparsed };
+        let Some(dialect) = source.dialect_of(line) else { return Fate::Unparsed };
+        let Some(mut head) = (dialect.split)(&mut source.memory, line) else { return Fate::Unparsed };
+        let at = match head.stamp {
+            Some(stamp) => source.clock.resolve(stamp),
+            None => source.clock.previous(),
+        };
+        let Some(at) = at else { return Fate::Unparsed };
+        if self.now.is_some_and(|now| at.seconds_since(now) > self.settings.future_seconds_max) {
+            self.counters.quarantined += 1;
+            return Fate::Unparsed;
+        }
+        source.clock.advance(at);
+        let machine = machine_of(&mut self.machines, &self.company, head.host.unwrap_or(&source.name));
+        let mut joining = Joining {
+            company: &self.company,
+            queue: &mut self.queue,
+            counters: &mut self.counters,
+            machine: &machine,
+            at,
+            key: &mut self.key,
+            out,
+        };
+        let times = repeats(&mut head);
+        let mut fate = Fate::Ignored;
+        for _ in 0..times {
+            fate = (dialect.read)(&head, &mut source.memory, &mut |id, part| joining.take(id, part));
+        }
+        fate
+    }
+}
+
+impl Source {
+    /// The declared dialect, or the one that recognises the line, the last one first.
+    fn dialect_of(&mut self, line: &[u8]) -> Option<&'static Dialect> {
+        if self.dialect.is_some() {
+            return self.dialect;
+        }
+        if let Some(last) = self.recognised
+            && (last.split)(&mut self.memory, line).is_some()
+        {
+            return Some(last);
+        }
+        let found = LogRoad::looks_like(line);
+        if found.is_some() {
+            self.recognised = found;
+        }
+        found.or(self.recognised)
+    }
+}
+
+/// `message repeated 3 times: [ … ]`, as rsyslog shortens equal lines: reads the inner text and returns
+/// how often it counts.
+fn repeats(line: &mut Line) -> u32 {
+    let read = |text| {
+        let rest = <[u8]>::strip_prefix(text, b"message repeated ")?;
+        let (times, rest) = fields::split_once(rest, b" times: [ ")?;
+        Some((u32::try_from(fields::number(times)?).ok()?, rest.strip_suffix(b"]").unwrap_or(rest)))
+    };
+    match read(line.text) {
+        Some((times, text)) => {
+            line.text = text;
+            times.clamp(1, limits::LOG_REPEATS_MAX)
+        }
+        None => 1,
+    }
+}
+
+/// A line without its end, and without the NULs that a crash leaves before it.
+fn trim_line(line: &[u8]) -> &[u8] {
+    let end = line.iter().rev().take_while(|byte| matches!(byte, b'\n' | b'\r' | 0)).count();
+    let line = line.get(..line.len() - end).unwrap_or_default();
+    let start = line.iter().take_while(|byte| **byte == 0).count();
+    let line = line.get(start..).unwrap_or_default();
+    line.strip_prefix(b"\xef\xbb\xbf").unwrap_or(line)
+}
+
+/// The beginning of a line, escaped. Lines that may carry credentials are not quoted.
+fn sample(line: &[u8]) -> String {
+    let secret = line.windows(4).any(|word| word.eq_ignore_ascii_case(b"auth"));
+    if secret {
+        return format!("(a line of {} bytes about authentication, not shown)", line.len());
+    }
+    Untrusted::bounded(line, limits::UNPARSED_SAMPLE_BYTES_MAX).escaped()
+}
+
+fn machine_of(
+    machines: &mut HashMap<Box<[u8]>, Arc<Machine>>,
+    company: &Company,
+    name: &[u8],
+) -> Arc<Machine> {
+    if let Some(known) = machines.get(name) {
+        return Arc::clone(known);
+    }
+    let declared = company.host_named(name);
+    let address = declared
+        .map(|host| host.address)
+        .or_else(|| fields::address(name).filter(|address| company.owns(*address)));
+    let lower = name.get(..name.len().min(limits::HELO_BYTES_MAX)).unwrap_or_default().to_ascii_lowercase();
+    let machine = Arc::new(Machine {
+        name: Untrusted::bounded(&lower, limits::HELO_BYTES_MAX),
+        address,
+        joins_as: declared.map_or(lower, |host| host.name.to_ascii_lowercase().into_bytes()).into(),
+    });
+    if machines.len() < HOSTS_MAX {
+        machines.insert(name.into(), Arc::clone(&machine));
+    }
+    machine
+}
+
+/// Joins the parts of one line with what is known.
+struct Joining<'r> {
+    company: &'r Company,
+    queue: &'r mut Queue,
+    counters: &'r mut LogCounters,
+    machine: &'r Machine,
+    at: Timestamp,
+    /// Machine and queue id of the message at hand.
+    key: &'r mut Vec<u8>,
+    out: &'r mut Vec<Observation>,
+}
+
+impl Joining<'_> {
+    fn take(&mut self, id: &[u8], part: Part) {
+        let id = id.get(..id.len().min(limits::ID_BYTES_MAX)).unwrap_or_default();
+        write_key(self.key, &self.machine.joins_as, id);
+        match part {
+            Part::Origin(origin) => self.origin(&origin),
+            Part::Outcome(outcome) => self.outcome(id, &outcome),
+            Part::Removed => drop(self.queue.remove(self.key)),
+            Part::Expired => self.counters.expired += 1,
+            Part::Rejected => self.counters.rejected += 1,
+            Part::Login { account, client, succeeded } => self.login(account, client, succeeded),
+        }
+    }
+
+    fn origin(&mut self, origin: &Origin) {
+        let company = self.company;
+        let ours = |address| is_ours(company, address);
+        let original = origin.original_id.filter(|_| origin.client.is_some_and(ours)).and_then(|id| {
+            let mut key = Vec::new();
+            write_key(&mut key, &self.machine.joins_as, id);
+            self.queue.get(&key).map(|message| (message.client, message.account.clone()))
+        });
+        let message = self.queue.get_or_begin(self.key, self.at);
+        message.learn(origin, ours);
+        if let Some((client, account)) = original {
+            message.inherit(client, account, ours);
+            self.counters.inherited += 1;
+        }
+    }
+
+    fn login(&mut self, account: Option<&[u8]>, client: Option<IpAddr>, succeeded: bool) {
+        match succeeded {
+            true => self.counters.logins += 1,
+            false => self.counters.logins_failed += 1,
+        }
+        let sender = self.sender(account.map(account_name), client);
+        self.observe(sender, Fact::Login(Login { succeeded }));
+    }
+
+    fn outcome(&mut self, id: &[u8], outcome: &Outcome) {
+        match outcome.status {
+            Status::Sent => self.counters.delivered += 1,
+            Status::Deferred => self.counters.deferred += 1,
+            Status::Bounced => self.counters.bounced += 1,
+            Status::Probed => return,
+            Status::Unknown => {}
+        }
+        match outcome.route {
+            Route::Remote => {}
+            Route::Local => {
+                self.counters.local += 1;
+                return;
+            }
+            Route::Discarded => {
+                self.counters.discarded += 1;
+                return;
+            }
+        }
+        if self.is_inward(outcome) {
+            self.counters.inward += 1;
+            self.hand_over(outcome);
+            return;
+        }
+        let company = self.company;
+        let mut alone = OpenMessage::default();
+        let message = match id {
+            b"" => &mut alone,
+            _ => self.queue.get_or_begin(self.key, self.at),
+        };
+        message.learn(&outcome.origin, |address| is_ours(company, address));
+        let first = !std::mem::replace(&mut message.announced, true);
+        let message = message.clone();
+        let retry = self.retry(id, outcome, message.begun);
+        self.counters.retries += u64::from(retry == Some(true));
+        let sender = self.sender(message.account.clone(), message.client);
+        let queue_id = (!id.is_empty()).then(|| Untrusted::bounded(id, limits::ID_BYTES_MAX));
+        if first {
+            self.counters.messages += 1;
+            let fact = Fact::Message(Message {
+                responder: None,
+                recipients: message.recipients.unwrap_or(1).max(1),
+                size_bytes: message.size_bytes,
+                accepted: match outcome.status {
+                    Status::Sent => Some(true),
+                    Status::Deferred | Status::Bounced => Some(false),
+                    Status::Probed | Status::Unknown => None,
+                },
+                queue_id: queue_id.clone(),
+                content: None,
+            });
+            self.observe(sender.clone(), fact);
+        }
+        let fact = Fact::Delivery(Delivery {
+            responder: outcome.responder,
+            reverse_path: message.reverse_path,
+            forward_path: outcome.forward_path.and_then(Mailbox::parse),
+            reply: outcome.reply.clone(),
+            retry,
+            queue_id,
+        });
+        self.observe(sender, fact);
+    }
+
+    /// Whether this attempt was made before. `None` where the message began before the log did.
+    fn retry(&mut self, id: &[u8], outcome: &Outcome, begun: bool) -> Option<bool> {
+        let recipient = outcome.forward_path.filter(|_| !id.is_empty())?;
+        let before = match outcome.status {
+            Status::Deferred => self.queue.defer(self.key, recipient, self.at),
+            _ => self.queue.was_deferred(self.key, recipient),
+        };
+        (before || begun).then_some(before)
+    }
+
+    /// To a machine of ours, or to a mailbox of ours whose server is not named.
+    fn is_inward(&self, outcome: &Outcome) -> bool {
+        match outcome.attempted.or(outcome.responder) {
+            Some(address) => is_ours(self.company, address),
+            None => outcome
+                .forward_path
+                .and_then(Mailbox::parse)
+                .is_some_and(|mailbox| self.company.owns_mailbox(&mailbox) == Some(true)),
+        }
+    }
+
+    /// A filter or relay of ours took the message under another id: whoever is behind this one is
+    /// behind that one. Only a filter on the same machine or a declared host is believed.
+    fn hand_over(&mut self, outcome: &Outcome) {
+        let (Some(id), Some(relay)) = (outcome.passed_to, outcome.responder) else { return };
+        let declared = self.company.host_of(relay).map(|host| host.name.to_ascii_lowercase());
+        let machine = match &declared {
+            _ if relay.is_loopback() || Some(relay) == self.machine.address => &*self.machine.joins_as,
+            Some(name) => name.as_bytes(),
+            None => return,
+        };
+        let mut key = Vec::new();
+        write_key(&mut key, machine, id);
+        let Some(message) = self.queue.get(self.key) else { return };
+        let (client, account) = (message.client, message.account.clone());
+        if client.is_none() && account.is_none() {
+            return;
+        }
+        let company = self.company;
+        self.queue.get_or_begin(&key, self.at).inherit(client, account, |address| is_ours(company, address));
+        self.counters.inherited += 1;
+    }
+
+    fn sender(&self, account: Option<Untrusted>, client: Option<IpAddr>) -> SenderKeys {
+        SenderKeys {
+            address: self.machine.address,
+            account,
+            client,
+            host: Some(self.machine.name.clone()),
+            ..SenderKeys::default()
+        }
+    }
+
+    fn observe(&mut self, sender: SenderKeys, fact: Fact) {
+        self.out.push(Observation { at: self.at, vantage: Vantage::Log, sender, fact });
+    }
+}
+
+/// A machine of ours, this one included.
+fn is_ours(company: &Company, address: IpAddr) -> bool {
+    address.is_loopback() || company.owns(address)
+}
+
+/// Writes under what a message is remembered.
+fn write_key(key: &mut Vec<u8>, machine: &[u8], id: &[u8]) {
+    key.clear();
+    key.extend_from_slice(machine);
+    key.push(b'\n');
+    key.extend_from_slice(id);
+}

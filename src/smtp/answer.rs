@@ -1,0 +1,317 @@
+//! The server's half of a session: every reply takes a command out of the queue and changes the envelope.
+//!
+//! *In*: octets of the server. *Out*: observations. *Bound*: one reply at a time. *Spec*: RFC 5321
+//! sections 4.2 and 4.3.2, RFC 3030 section 2, RFC 3207 section 4.
+//!
+//! Where servers disagree about the end of a message, their replies tell which view they took: an answer
+//! that no strict end explains belongs to the suspect one, and what followed that are commands.
+
+use super::Outlet;
+use super::reply::ReplyLine;
+use super::session::{MessageEnd, Mode, Pending, Sending, Session, Slot};
+use super::transaction::Outcome;
+use crate::observation::{Oddity, Tls};
+
+impl Session {
+    pub(super) fn hear_server(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.mode == Mode::Opaque {
+                return self.opaque_hear_server(rest);
+            }
+            let (mid_line, mid_reply) = (self.server_mid_line, self.reply.is_open());
+            let reply = &mut self.reply;
+            let Some(read) = self.server_lines.next(&mut rest, |line| reply.line(line.text)) else { break };
+            self.server_mid_line = false;
+            if self.is_promised_line(read, rest) {
+                continue;
+            }
+            match read {
+                ReplyLine::Complete => self.answer(outlet),
+                ReplyLine::Continues => {}
+                ReplyLine::NotAReply if mid_line || mid_reply => {}
+                ReplyLine::NotAReply => self.odd(Oddity::NotAReply, outlet),
+            }
+        }
+    }
+
+    /// Takes a line of the server as complete although its end has not come.
+    pub(super) fn close_open_line(&mut self, outlet: &mut Outlet<'_>) {
+        if self.reply.line(self.server_lines.partial()) != ReplyLine::NotAReply {
+            self.server_lines.forget();
+            self.server_mid_line = true;
+            self.odd(Oddity::NotAReply, outlet);
+            if !self.reply.is_open() {
+                self.answer(outlet);
+            }
+        }
+    }
+
+    /// Whether a line belongs to a reply that was taken as complete before its last line.
+    fn is_promised_line(&mut self, read: ReplyLine, rest: &[u8]) -> bool {
+        let Some(seen_some) = self.reply_cut else { return false };
+        let continues = read == ReplyLine::Continues;
+        self.reply_cut = continues.then_some(true);
+        continues || seen_some || (!rest.is_empty() && self.pending.len() <= 1)
+    }
+
+    /// A reply is complete.
+    fn answer(&mut self, outlet: &mut Outlet<'_>) {
+        let code = self.reply.code();
+        self.closing |= matches!(code, 421 | 521);
+        if self.greeting_awaited {
+            self.greeting_awaited = false;
+            self.closing |= code == 554;
+            return;
+        }
+        match self.pending.front() {
+            None => self.unasked(outlet),
+            Some(slot) if slot.doubtful => self.reconcile(outlet),
+            Some(slot) if code == 354 && !matches!(slot.what, Pending::Data) => {
+                // Only DATA is ever told to go ahead: step was lost without a gap.
+                self.pending.iter_mut().for_each(|slot| slot.doubtful = true);
+                self.odd(Oddity::ReplyWithoutCommand, outlet);
+                self.reconcile(outlet);
+            }
+            Some(_) => self.answer_front(outlet),
+        }
+        self.release(outlet);
+    }
+
+    pub(super) fn answer_front(&mut self, outlet: &mut Outlet<'_>) {
+        if let Some(slot) = self.pending.pop_front() {
+            outlet.counters.replies += 1;
+            self.apply(slot.what, true, outlet);
+        }
+    }
+
+    /// A reply while it is not sure which command it answers.
+    fn reconcile(&mut self, outlet: &mut Outlet<'_>) {
+        let only_one_can_have_it: Option<fn(&Pending) -> bool> = match self.reply.code() {
+            354 => Some(|what| matches!(what, Pending::Data)),
+            334 | 235 => Some(|what| matches!(what, Pending::Auth)),
+            221 => Some(|what| matches!(what, Pending::Quit)),
+            _ => None,
+        };
+        if let Some(fits) = only_one_can_have_it
+            && let Some(at) = self.pending.iter().position(|slot| fits(&slot.what))
+        {
+            for slot in self.pending.drain(..at).collect::<Vec<_>>() {
+                self.apply(slot.what, false, outlet);
+            }
+            self.pending.iter_mut().for_each(|slot| slot.doubtful = false);
+            return self.answer_front(outlet);
+        }
+        if self.reply.code() == 354 {
+            // DATA itself was not captured, but its answer was.
+            self.answer_none(outlet);
+            self.sending = Sending::default();
+            self.mode = Mode::Data;
+            return;
+        }
+        if self.pending.len() == 1
+            && self.pending.front().is_some_and(|slot| !matches!(slot.what, Pending::Missing))
+        {
+            return self.answer_front(outlet);
+        }
+        outlet.counters.replies_unmatched += 1;
+    }
+
+    /// The answers to all pending commands will not be seen.
+    pub(super) fn answer_none(&mut self, outlet: &mut Outlet<'_>) {
+        while let Some(slot) = self.pending.pop_front() {
+            self.apply(slot.what, false, outlet);
+        }
+    }
+
+    /// A command got its reply; with `seen` false, a reply that was not seen.
+    fn apply(&mut self, what: Pending, seen: bool, outlet: &mut Outlet<'_>) {
+        let class = if seen { Some(self.reply.class()) } else { None };
+        if self.reply.code() == 503
+            && seen
+            && matches!(what, Pending::Mail(_) | Pending::Recipient(_) | Pending::Data)
+        {
+            self.odd(Oddity::CommandOutOfPlace, outlet);
+        }
+        match what {
+            Pending::Hello(name) => {
+                if matches!(class, None | Some(2)) {
+                    self.transaction.abandon(self.responder, outlet);
+                    self.set_helo(name);
+                } else if self.helo.is_none() {
+                    self.set_helo(name);
+                }
+            }
+            Pending::Mail(path) => match class {
+                None | Some(2) => {
+                    self.transaction.abandon(self.responder, outlet);
+                    self.transaction.begin(path);
+                }
+                _ => self.transaction.refuse(path, &self.reply),
+            },
+            Pending::Recipient(path) => match class {
+                Some(4 | 5) => {
+                    outlet.counters.recipients_refused += 1;
+                    self.recipients_refused = self.recipients_refused.saturating_add(1);
+                    outlet.deliver(self.transaction.refused_recipient(self.responder, path, &self.reply));
+                }
+                class => {
+                    let accepted = class == Some(2);
+                    let counter = if accepted {
+                        &mut outlet.counters.recipients_accepted
+                    } else {
+                        &mut outlet.counters.recipients_unanswered
+                    };
+                    *counter += 1;
+                    self.transaction.accept(path, accepted);
+                    if self.transaction.is_beyond() {
+                        self.odd(Oddity::TooManyRecipients, outlet);
+                    }
+                }
+            },
+            Pending::Data => self.data_answered(seen, outlet),
+            Pending::EndOfData(end) => self.settle(end, seen, outlet),
+            Pending::Chunk(Some(end)) => self.settle(end, seen, outlet),
+            // A refused chunk ends the transaction; what is still in flight is refused too.
+            Pending::Chunk(None) if matches!(class, Some(4 | 5)) && self.transaction.has_recipients() => {
+                self.settle(MessageEnd { size_bytes: None, after_close: false }, true, outlet);
+            }
+            Pending::Chunk(None) => {}
+            Pending::Reset => {
+                if matches!(class, None | Some(2)) {
+                    self.transaction.abandon(self.responder, outlet);
+                }
+            }
+            Pending::Quit => self.quit = true,
+            Pending::StartTls => self.starttls_answered(seen, outlet),
+            Pending::Auth => self.auth_answered(seen),
+            Pending::Other | Pending::Missing => {}
+        }
+    }
+
+    fn data_answered(&mut self, seen: bool, outlet: &mut Outlet<'_>) {
+        let assumed = self.mode == Mode::Data;
+        let granted = seen && self.reply.code() == 354;
+        if granted || !seen {
+            if !assumed {
+                self.sending = Sending::default();
+                self.mode = if granted { Mode::Data } else { Mode::PerhapsData };
+            }
+            return;
+        }
+        self.transaction.refuse_data(outlet.at, &self.reply);
+        if assumed {
+            // It was refused after all: what was read as a message may have been commands.
+            self.mode = Mode::Lost;
+            self.pending.push_back(Slot { what: Pending::Missing, doubtful: true });
+        } else if self.mode == Mode::Held {
+            self.mode = Mode::Command;
+        }
+    }
+
+    /// A message was offered, and perhaps answered.
+    fn settle(&mut self, end: MessageEnd, seen: bool, outlet: &mut Outlet<'_>) {
+        if !seen && end.after_close {
+            self.transaction.abandon(self.responder, outlet);
+            return;
+        }
+        if seen {
+            outlet.counters.transactions += 1;
+            outlet.counters.messages_accepted += u64::from(self.reply.class() == 2);
+            self.messages = self.messages.saturating_add(1);
+        } else {
+            outlet.counters.messages_unanswered += 1;
+        }
+        let outcome =
+            Outcome { reply: seen.then_some(&self.reply), size_bytes: end.size_bytes, content: None };
+        self.transaction.settle(self.responder, outcome, outlet);
+    }
+
+    fn starttls_answered(&mut self, seen: bool, outlet: &mut Outlet<'_>) {
+        if self.mode == Mode::Held {
+            self.mode = Mode::Command;
+        }
+        if !seen {
+            self.starttls_unanswered = true;
+        } else if self.reply.class() == 2 {
+            // RFC 3207 section 4.2: the session starts anew.
+            self.transaction.abandon(self.responder, outlet);
+            self.grant_starttls(outlet);
+        } else {
+            self.tls = Tls::Refused;
+        }
+    }
+
+    fn auth_answered(&mut self, seen: bool) {
+        self.mode = match (seen, self.reply.code()) {
+            (false, _) => Mode::PerhapsAuthLine,
+            (true, 334) => Mode::AuthLine,
+            (true, code) => {
+                let auth = self.auth.take();
+                if code / 100 == 2 {
+                    self.set_account(auth.and_then(|auth| auth.into_name()));
+                }
+                Mode::Command
+            }
+        };
+    }
+
+    /// A reply that no command explains.
+    fn unasked(&mut self, outlet: &mut Outlet<'_>) {
+        let (code, class) = (self.reply.code(), self.reply.class());
+        if !outlet.originator_seen {
+            return self.one_sided_answer(outlet);
+        }
+        if self.mode == Mode::Data && class != 3 && !self.sending.answered {
+            let end = MessageEnd { size_bytes: None, after_close: false };
+            if let Some(after) = self.sending.after_suspect.take() {
+                let suspect_bytes = self.sending.finder.bytes().saturating_sub(after.len() as u64 + 3);
+                let size_bytes = (!self.sending.gap).then_some(suspect_bytes);
+                self.settle(MessageEnd { size_bytes, ..end }, true, outlet);
+                return self.reread(&after, outlet);
+            }
+            if self.sending.gap {
+                // The end was among the missing octets.
+                self.settle(end, true, outlet);
+                self.sending = Sending::default();
+                self.mode = Mode::Command;
+                return;
+            }
+            if matches!(class, 4 | 5) {
+                self.settle(end, true, outlet);
+                self.sending.answered = true;
+                return;
+            }
+        }
+        if let Some(after) = self.sending.after_suspect.take().filter(|_| self.mode == Mode::Command) {
+            self.reread(&after, outlet);
+            if !self.pending.is_empty() {
+                return self.answer_front(outlet);
+            }
+        }
+        if self.mode != Mode::Lost && !matches!(code, 421 | 521) {
+            self.odd(Oddity::ReplyWithoutCommand, outlet);
+        }
+        outlet.counters.replies_unmatched += 1;
+    }
+
+    /// What followed an end of data that only the server saw is read as commands.
+    fn reread(&mut self, after: &[u8], outlet: &mut Outlet<'_>) {
+        self.sending = Sending::default();
+        self.mode = Mode::Command;
+        outlet.counters.ends_by_reply += 1;
+        self.reread_client(after, outlet);
+    }
+
+    /// Only the server's side is captured: a message shows by the go-ahead and what follows it.
+    fn one_sided_answer(&mut self, outlet: &mut Outlet<'_>) {
+        let class = self.reply.class();
+        if class == 3 {
+            self.sending.answered = self.reply.code() == 354;
+        } else if std::mem::take(&mut self.sending.answered) {
+            self.transaction.doubt();
+            self.settle(MessageEnd { size_bytes: None, after_close: false }, true, outlet);
+        }
+        outlet.counters.replies_unmatched += 1;
+    }
+}

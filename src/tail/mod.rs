@@ -1,0 +1,87 @@
+//! Where log lines come from: files plain or compressed, pipes, and files that are still written.
+//!
+//! *In*: paths and readers. *Out*: lines, borrowed, without their ends. *Bound*: one line of
+//! `limits::LOG_LINE_BYTES_MAX`; compressed input by `limits::UNPACKED_LOG_BYTES_MAX` and
+//! `limits::UNPACKED_LOG_RATIO_MAX`. *Spec*: RFC 1952, RFC 8878.
+
+mod file;
+
+pub use file::LogFile;
+
+/// Why lines could not be read. Each text says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum TailError {
+    /// The path does not exist.
+    #[error("{name}: no such file; check the path")]
+    Missing {
+        /// The path.
+        name: String,
+    },
+    /// The path is a directory.
+    #[error("{name}: is a directory; give the log files inside it")]
+    Directory {
+        /// The path.
+        name: String,
+    },
+    /// The file may not be read.
+    #[error(
+        "{name}: may not be read; run as a user who may (group adm on Debian), or change the file's mode"
+    )]
+    Forbidden {
+        /// The path.
+        name: String,
+    },
+    /// Nothing in the input is a log line that is known.
+    #[error("{name}: not a log that is known; `--as` names its dialect")]
+    NotALog {
+        /// The path.
+        name: String,
+    },
+    /// The compressed input ends early; everything before was handed out.
+    #[error("{name}: cut off after {lines} lines; what was read before the cut is kept")]
+    Truncated {
+        /// The path.
+        name: String,
+        /// Lines handed out.
+        lines: u64,
+    },
+    /// The compressed input is damaged; everything before was handed out.
+    #[error("{name}: damaged after {lines} lines ({detail}); what was read before is kept")]
+    Damaged {
+        /// The path.
+        name: String,
+        /// Lines handed out.
+        lines: u64,
+        /// What the decoder said.
+        detail: String,
+    },
+    /// Decompression would exceed the bound; everything before was handed out.
+    #[error(
+        "{name}: expands beyond the bound for compressed logs after {lines} lines; decompress it by hand"
+    )]
+    TooLarge {
+        /// The path.
+        name: String,
+        /// Lines handed out.
+        lines: u64,
+    },
+    /// Anything else that the system reports.
+    #[error("{name}: {detail}")]
+    System {
+        /// The path.
+        name: String,
+        /// What the system said.
+        detail: String,
+    },
+}
+
+/// The error of opening or reading a path.
+fn file_error(name: &str, error: &std::io::Error) -> TailError {
+    let name = name.to_owned();
+    match error.kind() {
+        std::io::ErrorKind::NotFound => TailError::Missing { name },
+        std::io::ErrorKind::PermissionDenied => TailError::Forbidden { name },
+        std::io::ErrorKind::IsADirectory => TailError::Directory { name },
+        _ => TailError::System { name, detail: error.to_string() },
+    }
+}
