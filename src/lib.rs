@@ -24,6 +24,7 @@ pub mod cli;
 pub mod company;
 pub mod config;
 pub mod engine;
+pub mod evaluate;
 pub mod flow;
 pub mod limits;
 pub mod mail;
