@@ -14,7 +14,7 @@ pub mod schema;
 pub mod score;
 pub mod simulate;
 pub mod summary;
-// watch waits
+pub mod watch;
 
 use crate::config::Config;
 use clap::{Parser, Subcommand};
@@ -33,6 +33,7 @@ struct Arguments {
 enum Command {
     Demo(demo::Arguments),
     Replay(replay::Arguments),
+    Watch(watch::Arguments),
 
     Check(check::Arguments),
     Simulate(simulate::Arguments),
@@ -46,6 +47,7 @@ pub fn run() -> u8 {
     let outcome: Outcome = match arguments.command {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
+        Command::Watch(arguments) => watch::run(&arguments),
 
         Command::Check(arguments) => check::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),

@@ -6,14 +6,14 @@
 //! second and before an alert leaves.
 
 use super::failure::{Failure, Outcome};
-use super::judge::{Judge, configured_sinks, format_named};
+use super::judge::{Judge, format_named};
 use super::{read_config, state_directory, summary};
 use crate::capture::{Live, LiveSettings, LiveStats};
 use crate::company::Company;
 use crate::config::{CaptureConfig, Config, LogConfig, zone};
 use crate::mta::{DIALECTS, LogRoad, LogSource, SourceId};
 use crate::observation::Observation;
-use crate::sink::Sink;
+use crate::sink::{SinkConfig, stdout};
 use crate::smtp::{WireRoad, WireSettings};
 use crate::tail::Follower;
 use clap::Args;
@@ -29,6 +29,8 @@ const BATCH: usize = 256;
 const BATCHES_WAITING: usize = 256;
 /// How often a log is looked at.
 const LOG_POLL: Duration = Duration::from_millis(250);
+/// How long the sinks may take after a signal.
+const DELIVERY_WAIT: Duration = Duration::from_secs(3);
 /// How often state is committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -47,10 +49,10 @@ pub struct Arguments {
     /// Directory to keep state in
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
-    /// Form of the alerts on standard output, where the configuration names no sink: ndjson, ecs or text
+    /// Form of the alerts on standard output, where the configuration names no sink
     #[arg(short, long, default_value = "ndjson")]
     format: String,
-    /// Read followed logs from their beginning instead of their end
+    /// Read logs that were never followed before from their beginning instead of their end
     #[arg(long)]
     from_start: bool,
 }
@@ -82,13 +84,16 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     let company = Arc::new(config.company().map_err(Failure::usage)?);
     let state = state_directory(arguments.state.as_ref(), &config);
-    let mut judge = Judge::new(&config, Arc::clone(&company), state.as_deref())?;
-    for (name, sink) in configured_sinks(&config)? {
-        judge.add_sink(&name, sink);
-    }
+    // Sinks are fed from the outbox of a state, so a run without one gets a state that ends with it.
+    let passing = tempfile::tempdir().map_err(Failure::running)?;
+    let directory = state.clone().unwrap_or_else(|| passing.path().to_owned());
+    let mut judge = Judge::new(&config, Arc::clone(&company), Some(&directory))?;
     if config.sink.is_empty() {
-        judge.add_sink("standard output", Sink::stdout(format_named(&arguments.format)?));
+        format_named(&arguments.format)?;
+        let settings = stdout::Settings { format: Some(arguments.format.clone()), ..Default::default() };
+        config.sink.push(SinkConfig::Stdout(settings));
     }
+    judge.deliver_to(&directory, &config.sink)?;
     let shared = Arc::new(Shared::default());
     let (sender, batches) = channel(BATCHES_WAITING);
     let mut captures = Vec::new();
@@ -106,11 +111,20 @@ pub fn run(arguments: &Arguments) -> Outcome {
         std::thread::spawn(move || logs.run(&sender, &shared));
     }
     drop(sender);
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
     runtime.block_on(serve(&mut judge, batches, &shared))?;
     let dropped = shared.observations_dropped.load(Ordering::Relaxed);
     if dropped > 0 {
         tracing::warn!("{dropped} observations were dropped because judging fell behind");
+    }
+    for status in judge.close_sinks(DELIVERY_WAIT) {
+        if let Some(trouble) = status.trouble {
+            tracing::warn!(
+                "{}: {trouble}; what it did not take waits in the state for the next run",
+                status.name
+            );
+        }
     }
     eprint!("{}", summary::of_engine(&judge, &config));
     Ok(0)
@@ -256,21 +270,28 @@ impl LogThread {
             let name = log.path.display().to_string();
             let dialect = match &log.dialect {
                 None => None,
-                Some(wanted) => Some(DIALECTS.iter().find(|dialect| dialect.name == wanted).ok_or_else(|| {
-                    let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
-                    Failure::usage(format!("source.log.dialect {wanted:?} is unknown: use {}", known.join(", ")))
-                })?),
+                Some(wanted) => {
+                    Some(DIALECTS.iter().find(|dialect| dialect.name == wanted).ok_or_else(|| {
+                        let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
+                        Failure::usage(format!(
+                            "source.log.dialect {wanted:?} is unknown: use {}",
+                            known.join(", ")
+                        ))
+                    })?)
+                }
             };
             let zone_name = log.time_zone.as_deref().or(config.company.time_zone.as_deref());
             let zone = zone(zone_name).map_err(Failure::usage)?;
-            let source = road.add_source(LogSource { name: name.clone(), dialect, zone, modified_at: None });
             let position = judge.position(&name)?;
             let follower = match position {
                 Some(position) => Follower::resume(&log.path, &position),
                 None if from_start => Follower::from_start(&log.path),
                 None => Follower::from_end(&log.path),
             };
-            logs.push((name, source, follower.map_err(Failure::usage)?));
+            let follower = follower.map_err(Failure::usage)?;
+            let modified_at = follower.modified_at();
+            let source = road.add_source(LogSource { name: name.clone(), dialect, zone, modified_at });
+            logs.push((name, source, follower));
         }
         Ok(Some(LogThread { road, logs }))
     }
@@ -286,7 +307,9 @@ impl LogThread {
                     Err(error) => tracing::error!("{error}"),
                 }
                 let positions = vec![(name.clone(), follower.position())];
-                if !observations.is_empty() && sender.blocking_send(Batch { observations, positions }).is_err() {
+                if !observations.is_empty()
+                    && sender.blocking_send(Batch { observations, positions }).is_err()
+                {
                     return;
                 }
             }

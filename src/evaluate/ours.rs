@@ -28,8 +28,8 @@ pub fn judge<'a>(model: &'a Model, history: &History) -> Box<dyn FnMut(&Sent) ->
     Box::new(move |sent| {
         let at = sent.timestamp();
         let sender = sender.get_or_insert_with(|| Sender::new(model, role, at, &clock));
-        sender.advance(model, &clock, at);
-        let step = sender.deliver(model, at, &sent.marks());
+        sender.advance(model, &clock, model.amber, at);
+        let step = sender.deliver(model, model.amber, at, &sent.marks());
         step.evidence - sender.usual_per_day().ln_1p()
     })
 }
