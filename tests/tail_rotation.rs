@@ -132,7 +132,7 @@ impl World {
         }
         match kind {
             // Rename; the writer notices late; compressed at once or not.
-            0 | 1 | 2 => {
+            0..=2 => {
                 let to = self.rotated_name();
                 fs::rename(&self.path, &to).unwrap();
                 if self.rng.random() {

@@ -5,6 +5,8 @@
 //! 3. Garbage between valid messages loses none of them.
 //! 4. No frame panics.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 mod wire_support;
 
 use portreeve::observation::{Fact, Observation};

@@ -1,6 +1,7 @@
 //! Incidents to encode, and a second reading of every dialect, written from the specifications and not from
 //! the encoders.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use portreeve::company::Role;

@@ -1,5 +1,6 @@
 //! A store with alerts, receivers to send them to, and patience for tests.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 #[path = "../store_support/mod.rs"]

@@ -5,6 +5,8 @@
 //! order; names as the journal of a filesystem might have them. A file's durability does not make its name
 //! durable: that takes an fsync of the directory. Nothing in the program knows of it.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use std::collections::BTreeMap;

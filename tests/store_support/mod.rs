@@ -1,5 +1,6 @@
 //! An engine with something learned, and a quick place for files.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
 #![allow(dead_code, reason = "each test binary uses a part")]
 
 use portreeve::company::Company;

@@ -3,6 +3,8 @@
 //! It runs as a child: the test binary calls itself with `PIPELINE_DIRECTORY` set. Its input is computed from the
 //! position alone, so that it can be read again from anywhere, as a log can.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 use super::{delivery, engine_with};
 use portreeve::alert::Alert;
 use portreeve::engine::Settings;

@@ -4,6 +4,7 @@
 //! without it, with `\r`, `\n`, `\0` and `\\` written out. Lines of one side that follow each other go out
 //! in one segment, unless an empty line stands between them. `x` before a line: said, but not captured.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
 #![allow(dead_code)] // each test crate uses its part
 
 use etherparse::PacketBuilder;
