@@ -21,7 +21,7 @@ use std::sync::Arc;
 #[derive(Args)]
 pub struct Arguments {
     /// Seed of the world: another one, another world
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, default_value_t = 7)]
     seed: u64,
     /// Keep the world in this directory, to look at it or to replay it
     #[arg(long, value_name = "DIR")]

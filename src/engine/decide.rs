@@ -3,16 +3,17 @@
 //! *In*: a sender's evidence and threshold. *Out*: [`IncidentChange`]s. *Bound*: one open incident a sender.
 
 use super::Engine;
-use super::episode::Episode;
 use super::incident::{self, Change, Incident, IncidentChange, Kind};
 use super::judge::{Judgement, block_of};
-use super::sender::{SenderId, SenderKey};
+use super::sender::{Sender, SenderId, SenderKey};
 use crate::observation::Vantage;
 use crate::time::Timestamp;
 use std::net::IpAddr;
 
 /// Addresses that must take part before a block is accused.
 const BLOCK_ADDRESSES_MIN: usize = 3;
+/// Messages that a silent sender must send under TLS before that alone accuses it.
+const OPAQUE_MESSAGES_MIN: u64 = 10;
 
 impl Engine {
     pub(super) fn decide(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
@@ -38,7 +39,7 @@ impl Engine {
             }
             return;
         }
-        if judged.evidence < judged.threshold || !sender.episode().is_some_and(Episode::marks_accuse) {
+        if !accuses(sender, judged) {
             return;
         }
         match &key.id {
@@ -175,4 +176,15 @@ impl Engine {
             out.push(IncidentChange { change: Change::Closed, at: hour_start, incident });
         }
     }
+}
+
+/// Whether the evidence suffices and what was seen since the change point points at a hijack.
+///
+/// A silent sender that wakes up under TLS shows no marks to ask, and its first messages are all the evidence
+/// there will be. It is accused by that alone, once there are too many for a slip.
+fn accuses(sender: &Sender, judged: &Judgement) -> bool {
+    let Some(episode) = sender.episode() else { return false };
+    let by_marks = judged.evidence >= judged.threshold && episode.marks_accuse();
+    let by_waking = episode.peak_nats >= judged.threshold && episode.messages >= OPAQUE_MESSAGES_MIN;
+    by_marks || by_waking && sender.woke_unseen()
 }

@@ -14,6 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// Shares of the mail that an explanation may account for: a burst of its own, or a fifth beside ordinary mail.
+const SHARES: [f64; 2] = [0.8, 0.2];
+
 /// Deliveries since the change point.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Episode {
@@ -25,16 +28,18 @@ pub struct Episode {
     pub messages: u64,
     /// Of these, such whose paths and verdict TLS hid.
     pub hidden: u64,
+    /// Greatest evidence, nats.
+    pub peak_nats: f64,
     /// Marks.
     pub marks: MarkCounts,
     /// Addresses of a block that took part.
     pub addresses: BTreeSet<IpAddr>,
     /// A few deliveries, the first ones.
     pub samples: Vec<Sample>,
-    /// Log-likelihood of each benign regime in the model's order, against the sender's own marks.
-    pub explained: Vec<f64>,
+    /// Log-likelihood of each benign regime in the model's order, against the sender's own marks, at each of [`SHARES`].
+    pub explained: Vec<Fits>,
     /// The same of each template.
-    pub accused: Vec<f64>,
+    pub accused: Vec<Fits>,
 }
 
 /// One delivery shown as an example. Names of recipients are kept only where `Settings::recipients_named` says so.
@@ -95,26 +100,44 @@ impl Episode {
     /// The registers alone cannot ask this in the first moments of a burst: the filter of the null needs a few
     /// deliveries to move to the regime that explains it, and meanwhile volume speaks for whatever is fast.
     pub fn marks_accuse(&self) -> bool {
-        let best = |fits: &[f64]| fits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
         best(&self.accused) >= best(&self.explained).max(0.0)
     }
 
-    /// Adds up how well each explanation fits the marks, where half of the mail follows it and half is the
+    /// Whether TLS hid almost everything, so that there are hardly any marks to ask.
+    pub fn opaque(&self) -> bool {
+        self.hidden * 10 >= self.messages * 9
+    }
+
+    /// Adds up how well each explanation fits the marks, where a share of the mail follows it and the rest is the
     /// sender's own mix: a hijacked sender goes on sending its own mail too.
     pub fn explain(&mut self, model: &Model, expected: &Expected, marks: &Marks) {
-        self.explained.resize(model.regimes.len(), 0.0);
-        self.accused.resize(model.templates.len(), 0.0);
+        self.explained.resize(model.regimes.len(), [0.0; SHARES.len()]);
+        self.accused.resize(model.templates.len(), [0.0; SHARES.len()]);
         let law = &expected.law;
         let own = likelihood(law, marks);
-        for (fit, regime) in self.explained.iter_mut().zip(&model.regimes) {
+        for (fits, regime) in self.explained.iter_mut().zip(&model.regimes) {
             let foreign = if regime.replaced_machine { model.replaced_machine } else { law.foreign };
             let regime_law = MarkLaw { foreign, ..regime.law.unwrap_or(*law) };
             let side = model.side_ratio(&regime.side, &expected.side, &marks.side);
-            *fit += (0.5 + 0.5 * likelihood(&regime_law, marks) / own * side).ln();
+            add_fit(fits, likelihood(&regime_law, marks) / own * side);
         }
-        for (fit, template) in self.accused.iter_mut().zip(&model.templates) {
+        for (fits, template) in self.accused.iter_mut().zip(&model.templates) {
             let side = model.side_ratio(&template.side, &expected.side, &marks.side);
-            *fit += (0.5 + 0.5 * likelihood(&template.law, marks) / own * side).ln();
+            add_fit(fits, likelihood(&template.law, marks) / own * side);
         }
     }
+}
+
+/// Log-likelihood at each of [`SHARES`].
+type Fits = [f64; SHARES.len()];
+
+fn add_fit(fits: &mut Fits, ratio: f64) {
+    for (fit, share) in fits.iter_mut().zip(SHARES) {
+        *fit += ((1.0 - share) + share * ratio).ln();
+    }
+}
+
+/// The best of several explanations, each at the share that suits it.
+pub fn best(fits: &[Fits]) -> f64 {
+    fits.iter().flatten().copied().fold(f64::NEG_INFINITY, f64::max)
 }

@@ -4,7 +4,7 @@
 //! *Bound*: one row a mark, one row a regime.
 
 use super::detector::Expected;
-use super::episode::Episode;
+use super::episode::{Episode, best};
 use super::incident::{Evidence, Explanation};
 use super::model::Model;
 use crate::time::Timestamp;
@@ -147,15 +147,15 @@ pub fn span(seconds: f64) -> String {
 
 /// Benign explanations with how much worse they fit than the best hijack template, best first.
 pub fn explanations(model: &Model, episode: &Episode) -> Vec<Explanation> {
-    let best = episode.accused.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let accused = best(&episode.accused);
     let mut list: Vec<Explanation> = model
         .regimes
         .iter()
         .zip(&episode.explained)
-        .map(|(regime, fit)| Explanation {
+        .map(|(regime, fits)| Explanation {
             name: regime.name.clone(),
             says: regime.says.clone(),
-            worse_by_nats: best - fit,
+            worse_by_nats: accused - best(std::slice::from_ref(fits)),
         })
         .collect();
     list.sort_by(|a, b| a.worse_by_nats.total_cmp(&b.worse_by_nats).then(a.name.cmp(&b.name)));

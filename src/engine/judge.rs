@@ -10,7 +10,7 @@ use super::memory::TraitKind;
 use super::roads::{
     self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
 };
-use super::sender::{Sample, Sender, SenderId, SenderKey};
+use super::sender::{QUIET_PER_DAY, Sample, Sender, SenderId, SenderKey};
 use crate::company::Role;
 use crate::limits;
 use crate::mail::{Mailbox, ReversePath, Untrusted, redact_reply, redact_reverse_path, registrable_domain};
@@ -18,10 +18,10 @@ use crate::observation::{Delivery, Observation, SenderKeys, Session};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
-/// Usual messages a day below which an address counts as quiet and feeds its block.
-const QUIET_PER_DAY: f64 = 2.0;
 /// Messages of one session under TLS that are judged; a session with more is counted so far.
 const HIDDEN_MESSAGES_MAX: u32 = 1_000;
+/// How long a silent sender's waking under TLS waits for enough messages to be judged, seconds.
+const UNDECIDED_SECONDS: f64 = 86_400.0;
 
 /// What the test says of one sender after one delivery.
 pub(super) struct Judgement {
@@ -80,7 +80,10 @@ impl Engine {
             road.count(observation.at);
             let settled = road.settled(self.settings.settling_days, observation.at);
             let novel = !road.responders.contains(digest);
-            let marks = Marks { novel: Some(novel).filter(|_| settled), ..Marks::default() };
+            let mut marks = Marks::default();
+            if let Some(place) = self.model.side_mark("new_server") {
+                marks.side.note(place, Some(novel).filter(|_| settled));
+            }
             let sample = || hidden_sample(observation, session);
             let suspected = self.judge_all(observation, None, marks, &sample, out);
             if !suspected {
@@ -221,10 +224,14 @@ impl Engine {
             sender.last_egress = through.cloned().map(Box::new);
         }
         let step = sender.deliver(&self.model, amber, at, &marks);
-        if step.clear && !self.incidents.contains_key(&key.id) {
+        let undecided = sender.episode().is_some_and(|episode| {
+            episode.peak_nats >= amber && at.seconds_since(episode.first_at) < UNDECIDED_SECONDS
+        });
+        if step.clear && !self.incidents.contains_key(&key.id) && !(undecided && sender.woke_unseen()) {
             sender.end_episode();
         } else {
             sender.remember(&self.model, at, &marks, observation.sender.address, sample);
+            sender.note_evidence(step.evidence);
         }
         if !sender.changed {
             sender.changed = true;

@@ -48,6 +48,9 @@ pub struct SenderKey {
     pub id: SenderId,
 }
 
+/// Usual messages a day below which a sender counts as silent; such an address feeds its block.
+pub const QUIET_PER_DAY: f64 = 2.0;
+
 /// State of one sender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sender {
@@ -221,6 +224,18 @@ impl Sender {
     pub fn acquit(&mut self) {
         self.episode = None;
         self.test = StoredTest::new(&Detector::default());
+    }
+
+    /// Whether a sender that used to be silent woke up under TLS: almost everything of the episode is hidden.
+    pub fn woke_unseen(&self) -> bool {
+        self.usual_per_day() < QUIET_PER_DAY && self.episode().is_some_and(Episode::opaque)
+    }
+
+    /// Notes how much spoke for a hijack at the last delivery.
+    pub fn note_evidence(&mut self, evidence_nats: f64) {
+        if let Some(episode) = &mut self.episode {
+            episode.peak_nats = episode.peak_nats.max(evidence_nats);
+        }
     }
 
     /// Forgets the episode; for when nothing speaks for a hijack and no incident is open.
