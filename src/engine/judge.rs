@@ -25,6 +25,8 @@ const UNDECIDED_SECONDS: f64 = 86_400.0;
 
 /// What the test says of one sender after one delivery.
 pub(super) struct Judgement {
+    /// From here on nothing is learned, nats.
+    pub amber: f64,
     pub evidence: f64,
     pub template: usize,
     pub threshold: f64,
@@ -132,14 +134,12 @@ impl Engine {
         });
         let block = block.map(|address| SenderId::Block(block_of(address)));
         let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
-        // A young install asks for more evidence before it accuses, and as much more before it stops to learn.
-        let amber = self.model.amber + self.margin(observation.vantage);
         let mut suspected = false;
         for id in [&egress, &origin, &block].into_iter().flatten() {
             let key = SenderKey { vantage: observation.vantage, id: id.clone() };
             let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
             if let Some(judgement) = self.judge(observation, &key, path, marks, through, sample) {
-                suspected |= judgement.evidence >= amber;
+                suspected |= judgement.evidence >= judgement.amber;
                 self.decide(&key, &judgement, out);
             }
         }
@@ -215,6 +215,7 @@ impl Engine {
             .entry(key.clone())
             .or_insert_with(|| Box::new(Sender::new(&self.model, role, at, clock)));
         self.counters.late += u64::from(at < sender.last_at);
+        // A young install asks for more evidence before it accuses, and as much more before it stops to learn.
         let amber = self.model.amber + margin;
         sender.advance(&self.model, clock, amber, at);
         marks.foreign = roads::foreign(&sender.traits, road, seen, settled);
@@ -238,8 +239,10 @@ impl Engine {
             self.changed.push(key.clone());
         }
         let base = self.model.base_threshold(sender.role, self.settings.false_alarms_per_1000_sender_days);
-        let threshold = base + sender.usual_per_day().ln_1p() + margin;
-        Some(Judgement { evidence: step.evidence, template: step.template, threshold })
+        let too_early = margin > 0.0 && known_first(sender.role);
+        let threshold =
+            if too_early { f64::INFINITY } else { base + sender.usual_per_day().ln_1p() + margin };
+        Some(Judgement { evidence: step.evidence, template: step.template, threshold, amber })
     }
 
     fn role_of(&self, id: &SenderId) -> Role {
@@ -274,6 +277,13 @@ impl Engine {
         let settled = road.settled_share(self.settings.settling_days, self.now);
         self.settings.unsettled_margin_nats * (1.0 - settled)
     }
+}
+
+/// Whether a sender must be known before it can be accused: a server whose habits nobody has seen may be a bulk
+/// mailer with a poor list. Its accounts and clients, and addresses that should not send at all, may be accused
+/// from the first day.
+fn known_first(role: Role) -> bool {
+    matches!(role, Role::MailRelay | Role::BulkSender | Role::Application)
 }
 
 fn learn_traits(sender: &mut Sender, seen: MachineTraits, path: Option<PathTrait>) {
