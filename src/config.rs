@@ -25,6 +25,8 @@ pub struct Config {
     pub detect: DetectConfig,
     /// Where to remember.
     pub state: StateConfig,
+    /// What is kept about people.
+    pub privacy: PrivacyConfig,
     /// Who reports.
     pub sensor: Option<SensorConfig>,
     /// Where alerts go.
@@ -121,6 +123,14 @@ pub struct StateConfig {
     pub directory: Option<PathBuf>,
 }
 
+/// What is kept about people who got mail.
+#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrivacyConfig {
+    /// Whether examples in alerts name recipients. Default: no, a keyed digest and the domain stand for them.
+    pub recipients: bool,
+}
+
 /// Who reports: stands in every alert. Abuse desks (X-ARF) want to know whom to ask.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -202,6 +212,7 @@ impl Config {
             false_alarms_per_1000_sender_days: self.detect.false_alarms_per_1000_sender_days,
             settling_days: self.detect.settling_days,
             close_after_hours: self.detect.close_after_hours,
+            recipients_named: self.privacy.recipients,
             ..Settings::default()
         }
     }

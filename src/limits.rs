@@ -92,3 +92,8 @@ pub const ALERT_LINE_BYTES_MAX: usize = 32 << 10;
 pub const POLL_BYTES_MAX: usize = 4 << 20;
 /// Rotated files of one log that are looked at.
 pub const ROTATED_FILES_MAX: usize = 1_000;
+
+// Wire.
+
+/// Directions of flows whose last octets are remembered, 1 KiB each.
+pub const HISTORIES_MAX: usize = 65_536;

@@ -5,6 +5,8 @@
 //! are offered, Suricata when they are parsed. The captures are read by path and are no part of the
 //! project; where the folder is absent the tests say so and pass.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 use portreeve::capture::{CaptureError, CaptureFile};
 use portreeve::company::Company;
 use portreeve::observation::{Fact, Observation, Oddity, Session, SessionEnd, Tls};
@@ -146,9 +148,9 @@ const SURICATA: &[Truth] = &[
     row("smtp-bdat-multichunk-inspection", 1, 2, [2, 2, 0], 2),
     row("smtp-bdat-zero-last-next-mail", 1, 2, [2, 2, 0], 2),
     plain("smtp-bug-5981"),
-    // The greeting was stretched to 5,002 octets, but later sequence numbers were not moved: to a
-    // receiver the server's replies are old octets. The recipient is offered, its answer not seen.
-    row("smtp-bug-5989", 1, 0, [1, 0, 0], 1),
+    // The greeting was stretched to 5,002 octets, but neither its checksum nor later sequence numbers were
+    // mended: a receiver drops it, and the acknowledgments show that the client had 38 octets of it.
+    plain("smtp-bug-5989"),
     // An accepted EHLO after MAIL gives the first transaction up, before any RCPT.
     plain("smtp-ehlo-reset"),
     plain("smtp-extract-url-schemes"),

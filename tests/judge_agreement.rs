@@ -2,6 +2,8 @@
 //!
 //! `tests/data/judge_vectors.py` writes the histories and what the reference model says to them.
 
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
 use portreeve::company::Role;
 use portreeve::engine::course::{self, Course};
 use portreeve::engine::detector::{Detector, Expected};

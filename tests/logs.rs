@@ -1,6 +1,6 @@
 //! Real logs, end to end from file to observations, against what other tools count in them.
 
-#![allow(clippy::unwrap_used)] // helpers of tests fail as tests do
+#![allow(clippy::unwrap_used)] // a test fails loudly
 
 use portreeve::company::Company;
 use portreeve::mail::Verdict;

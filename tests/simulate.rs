@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "helpers of a test")]
 
 use portreeve::alert::Alert;
-use portreeve::simulate::truth::{HijackKind, Truth};
+use portreeve::simulate::truth::{HijackKind, Tally, Truth};
 use portreeve::simulate::{SimulateSettings, load, score::score, simulate};
 use std::collections::BTreeSet;
 use std::io::Read;
@@ -102,6 +102,27 @@ fn every_kind_of_hijack_and_of_benign_burst_happens() {
 }
 
 #[test]
+fn the_other_scenarios_are_what_they_say() {
+    let world = |scenario: &str| {
+        let out = tempfile::tempdir().unwrap();
+        let few = SimulateSettings { accounts: Some(12), ..settings(3, scenario) };
+        simulate(&few, out.path()).unwrap().truth
+    };
+    let hard = world("hard");
+    let snowshoe = hard.hijacks.iter().find(|hijack| hijack.kind == HijackKind::Snowshoe).unwrap();
+    assert!(snowshoe.senders.len() == 65 && (50..=80).contains(&snowshoe.deliveries.len()));
+    let clean = hard.hijacks.iter().find(|hijack| hijack.kind == HijackKind::CleanList).unwrap();
+    assert!(clean.accepted as f64 > 0.85 * clean.deliveries.len() as f64, "{} accepted", clean.accepted);
+    let hidden_share = |truth: &Truth| {
+        let sum = |of: fn(&Tally) -> u64| truth.senders.iter().map(|sender| of(&sender.wire)).sum::<u64>();
+        let hidden = sum(|tally| tally.hidden_messages) as f64;
+        hidden / (hidden + sum(|tally| tally.accepted) as f64)
+    };
+    let (open, encrypted) = (hidden_share(&world("small")), hidden_share(&world("encrypted")));
+    assert!(open < 0.4 && encrypted > 0.6, "{open} {encrypted}");
+}
+
+#[test]
 fn a_quiet_world_has_no_hijack_and_scores_no_alert_as_right() {
     let out = tempfile::tempdir().unwrap();
     let quiet = SimulateSettings { accounts: Some(10), ..settings(2, "quiet") };
@@ -133,7 +154,7 @@ fn loads_are_as_large_as_asked_for_and_repeat() {
 fn wrong_settings_are_refused_with_what_to_do() {
     let out = tempfile::tempdir().unwrap();
     let error = simulate(&settings(1, "nowhere"), out.path()).unwrap_err().to_string();
-    assert!(error.contains("company, demo, small, quiet"), "{error}");
+    assert!(error.contains("company, demo, small, quiet, encrypted, hard"), "{error}");
     let short = SimulateSettings { days: Some(2), ..settings(1, "demo") };
     assert!(simulate(&short, out.path()).unwrap_err().to_string().contains("6 to 366 days"));
     std::fs::write(out.path().join("file"), "x").unwrap();

@@ -104,9 +104,11 @@ fn rotated_between_a_crash_and_the_restart_nothing_comes_twice() {
     let noted = outbox.register(&name).unwrap();
     world.commit(3);
     world.deliver(&sinks, 60);
-    // The crash forgot that the last three were written; then logrotate came.
+    // The crash forgot that the last three were written, and tore the last one; then logrotate came.
     outbox.advance(&name, &noted, &[], Timestamp::default()).unwrap();
     let old = world.path().join("alerts.out.1");
+    let torn = std::fs::metadata(&path).unwrap().len() - 100;
+    std::fs::File::options().write(true).open(&path).unwrap().set_len(torn).unwrap();
     std::fs::rename(&path, &old).unwrap();
     std::fs::write(&path, "").unwrap();
     world.commit(1);

@@ -215,6 +215,7 @@ fn sample_record(sample: &Sample) -> SampleRecord {
         client: sample.client.map(|address| address.to_string()),
         responder: sample.responder.map(|address| address.to_string()),
         reverse_path: text(&sample.reverse_path),
+        forward_path: text(&sample.forward_path),
         forward_domain: text(&sample.forward_domain),
         forward_path_digest: sample.forward_path_digest.map(|digest| format!("{digest:016x}")),
         reply_code: sample.code,

@@ -216,6 +216,8 @@ pub struct SampleRecord {
     pub responder: Option<String>,
     /// Reverse-path; empty for the null path, null where it was hidden.
     pub reverse_path: Option<String>,
+    /// The whole forward-path: `null` unless `privacy.recipients` is switched on.
+    pub forward_path: Option<String>,
     /// Domain of the forward-path.
     pub forward_domain: Option<String>,
     /// Keyed digest of the forward-path: equal for equal recipients of this install.

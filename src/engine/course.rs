@@ -35,6 +35,8 @@ pub struct Course {
     pub test: Detector,
     /// What is normal.
     pub learned: Baseline,
+    /// From here on nothing is learned, nats: the model's, plus the margin of a young install.
+    pub amber: f64,
 }
 
 impl Course {
@@ -48,6 +50,7 @@ impl Course {
             hour_suspicious: false,
             test: Detector::default(),
             learned: Baseline::new(model, prior, clock.profile_bin(at.hour_index())),
+            amber: model.amber,
         }
     }
 
@@ -102,7 +105,7 @@ impl Course {
             traits.end_day();
         }
         self.learned.predict(model, prior, clock.profile_bin(hour + 1));
-        self.hour_suspicious = self.test.evidence() >= model.amber;
+        self.hour_suspicious = self.test.evidence() >= self.amber;
     }
 
     /// Whole days without mail and without suspicion, from the start of a day, leaving two days to be walked.
@@ -136,7 +139,7 @@ impl Course {
         self.test.wait(model, &self.learned.expected, at.seconds_since(self.clock));
         let step = self.test.deliver(model, &self.learned.expected, marks, weight);
         self.hour.add(marks);
-        self.hour_suspicious |= step.evidence >= model.amber;
+        self.hour_suspicious |= step.evidence >= self.amber;
         self.messages = self.messages.saturating_add(1);
         self.clock = self.clock.max(at);
         self.last_at = self.last_at.max(at);

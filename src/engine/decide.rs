@@ -3,6 +3,7 @@
 //! *In*: a sender's evidence and threshold. *Out*: [`IncidentChange`]s. *Bound*: one open incident a sender.
 
 use super::Engine;
+use super::episode::Episode;
 use super::incident::{self, Change, Incident, IncidentChange, Kind};
 use super::judge::{Judgement, block_of};
 use super::sender::{SenderId, SenderKey};
@@ -37,7 +38,7 @@ impl Engine {
             }
             return;
         }
-        if judged.evidence < judged.threshold {
+        if judged.evidence < judged.threshold || !sender.episode().is_some_and(Episode::marks_accuse) {
             return;
         }
         match &key.id {
@@ -165,7 +166,7 @@ impl Engine {
             for vantage in [Vantage::Wire, Vantage::Log] {
                 let key = SenderKey { vantage, id: id.clone() };
                 if let Some(sender) = self.senders.get_mut(&key) {
-                    sender.end_episode();
+                    sender.acquit();
                     if !std::mem::replace(&mut sender.changed, true) {
                         self.changed.push(key);
                     }

@@ -33,6 +33,10 @@ pub struct Expected {
     pub side: [f64; SIDE_MARKS_MAX],
 }
 
+/// Evidence below which the story of an episode starts anew, nats. A busy sender's registers never all stand at
+/// zero, and two to one is no suspicion.
+const CLEAR_BELOW_NATS: f64 = 0.7;
+
 /// The registers of one sender.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Detector {
@@ -53,7 +57,7 @@ pub struct Step {
     pub evidence: f64,
     /// Its template.
     pub template: usize,
-    /// Whether every register stands at zero.
+    /// Whether so little speaks for a hijack that what came before need not be told.
     pub clear: bool,
 }
 
@@ -191,7 +195,7 @@ impl Detector {
                 }
             }
         }
-        Step { evidence: greatest.ln(), template: greatest_at, clear: greatest == 1.0 }
+        Step { evidence: greatest.ln(), template: greatest_at, clear: greatest.ln() < CLEAR_BELOW_NATS }
     }
 
     /// One step of the null's filter. Returns its predictive density against 'normal'.

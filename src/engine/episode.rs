@@ -37,7 +37,7 @@ pub struct Episode {
     pub accused: Vec<f64>,
 }
 
-/// One delivery shown as an example. The forward-path's local part is never kept here.
+/// One delivery shown as an example. Names of recipients are kept only where `Settings::recipients_named` says so.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sample {
     /// When.
@@ -50,6 +50,8 @@ pub struct Sample {
     pub responder: Option<IpAddr>,
     /// Reverse-path; empty for the null path.
     pub reverse_path: Option<Untrusted>,
+    /// The whole forward-path, where the settings ask for it.
+    pub forward_path: Option<Untrusted>,
     /// Domain of the forward-path.
     pub forward_domain: Option<Untrusted>,
     /// Keyed digest of the whole forward-path.
@@ -87,7 +89,18 @@ impl Episode {
         }
     }
 
-    /// Adds up, for people, how well each explanation fits the marks.
+    /// Whether the marks since the change point fit some hijack at least as well as every benign regime and the
+    /// sender's own mix.
+    ///
+    /// The registers alone cannot ask this in the first moments of a burst: the filter of the null needs a few
+    /// deliveries to move to the regime that explains it, and meanwhile volume speaks for whatever is fast.
+    pub fn marks_accuse(&self) -> bool {
+        let best = |fits: &[f64]| fits.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        best(&self.accused) >= best(&self.explained).max(0.0)
+    }
+
+    /// Adds up how well each explanation fits the marks, where half of the mail follows it and half is the
+    /// sender's own mix: a hijacked sender goes on sending its own mail too.
     pub fn explain(&mut self, model: &Model, expected: &Expected, marks: &Marks) {
         self.explained.resize(model.regimes.len(), 0.0);
         self.accused.resize(model.templates.len(), 0.0);
@@ -97,11 +110,11 @@ impl Episode {
             let foreign = if regime.replaced_machine { model.replaced_machine } else { law.foreign };
             let regime_law = MarkLaw { foreign, ..regime.law.unwrap_or(*law) };
             let side = model.side_ratio(&regime.side, &expected.side, &marks.side);
-            *fit += (likelihood(&regime_law, marks) / own * side).ln();
+            *fit += (0.5 + 0.5 * likelihood(&regime_law, marks) / own * side).ln();
         }
         for (fit, template) in self.accused.iter_mut().zip(&model.templates) {
             let side = model.side_ratio(&template.side, &expected.side, &marks.side);
-            *fit += (likelihood(&template.law, marks) / own * side).ln();
+            *fit += (0.5 + 0.5 * likelihood(&template.law, marks) / own * side).ln();
         }
     }
 }

@@ -13,7 +13,7 @@ use super::roads::{
 use super::sender::{Sample, Sender, SenderId, SenderKey};
 use crate::company::Role;
 use crate::limits;
-use crate::mail::{Mailbox, ReversePath, Untrusted, registrable_domain};
+use crate::mail::{Mailbox, ReversePath, Untrusted, redact_reply, redact_reverse_path, registrable_domain};
 use crate::observation::{Delivery, Observation, SenderKeys, Session};
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
@@ -56,7 +56,8 @@ impl Engine {
             ..Marks::default()
         };
         let path = delivery.reverse_path.as_ref().map(|path| self.path_trait(path));
-        let sample = || sample(observation, delivery, recipient);
+        let named = self.settings.recipients_named;
+        let sample = || sample(observation, delivery, recipient, named);
         let suspected = self.judge_all(observation, path, marks, &sample, out);
         if let Some(digest) = recipient.filter(|_| !suspected) {
             let road = &mut self.roads[observation.vantage as usize];
@@ -128,12 +129,14 @@ impl Engine {
         });
         let block = block.map(|address| SenderId::Block(block_of(address)));
         let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
+        // A young install asks for more evidence before it accuses, and as much more before it stops to learn.
+        let amber = self.model.amber + self.margin(observation.vantage);
         let mut suspected = false;
         for id in [&egress, &origin, &block].into_iter().flatten() {
             let key = SenderKey { vantage: observation.vantage, id: id.clone() };
             let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
             if let Some(judgement) = self.judge(observation, &key, path, marks, through, sample) {
-                suspected |= judgement.evidence >= self.model.amber;
+                suspected |= judgement.evidence >= amber;
                 self.decide(&key, &judgement, out);
             }
         }
@@ -209,14 +212,15 @@ impl Engine {
             .entry(key.clone())
             .or_insert_with(|| Box::new(Sender::new(&self.model, role, at, clock)));
         self.counters.late += u64::from(at < sender.last_at);
-        sender.advance(&self.model, clock, at);
+        let amber = self.model.amber + margin;
+        sender.advance(&self.model, clock, amber, at);
         marks.foreign = roads::foreign(&sender.traits, road, seen, settled);
         marks.reverse_path = path.map(|path| reverse_path_class(&sender.traits, road, path, settled));
         learn_traits(sender, seen, path);
         if through.is_some() && sender.last_egress.as_deref() != through {
             sender.last_egress = through.cloned().map(Box::new);
         }
-        let step = sender.deliver(&self.model, at, &marks);
+        let step = sender.deliver(&self.model, amber, at, &marks);
         if step.clear && !self.incidents.contains_key(&key.id) {
             sender.end_episode();
         } else {
@@ -293,8 +297,12 @@ fn network_of(client: IpAddr) -> Vec<u8> {
     }
 }
 
-fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>) -> Sample {
+/// An example. The recipient's name is taken out of everything, unless the settings ask for it.
+fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>, named: bool) -> Sample {
     let domain = |mailbox: &Mailbox| Untrusted::bounded(mailbox.domain(), limits::PATH_BYTES_MAX);
+    let to = delivery.forward_path.as_ref();
+    let text = delivery.reply.as_ref().and_then(|reply| reply.text.as_ref());
+    let path = |path: &Untrusted| if named { path.clone() } else { redact_reverse_path(path, to) };
     Sample {
         at: observation.at,
         address: observation.sender.address,
@@ -303,11 +311,12 @@ fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>
         reverse_path: delivery
             .reverse_path
             .as_ref()
-            .map(|path| path.mailbox().map_or_else(Untrusted::default, |mailbox| mailbox.address().clone())),
-        forward_domain: delivery.forward_path.as_ref().map(domain),
+            .map(|reverse| reverse.mailbox().map_or_else(Untrusted::default, |from| path(from.address()))),
+        forward_path: to.filter(|_| named).map(|mailbox| mailbox.address().clone()),
+        forward_domain: to.map(domain),
         forward_path_digest: recipient,
         code: delivery.reply.as_ref().and_then(|reply| reply.code),
-        text: delivery.reply.as_ref().and_then(|reply| reply.text.clone()),
+        text: text.map(|text| if named { text.clone() } else { redact_reply(text, to) }),
         queue_id: delivery.queue_id.clone(),
     }
 }
@@ -319,6 +328,7 @@ fn hidden_sample(observation: &Observation, session: &Session) -> Sample {
         client: observation.sender.client,
         responder: Some(session.responder),
         reverse_path: None,
+        forward_path: None,
         forward_domain: None,
         forward_path_digest: None,
         code: None,

@@ -51,6 +51,8 @@ pub struct Settings {
     pub unsettled_margin_nats: f64,
     /// Quiet time after which an incident is closed, hours.
     pub close_after_hours: f64,
+    /// Whether examples name recipients; otherwise a keyed digest stands for each.
+    pub recipients_named: bool,
 }
 
 impl Default for Settings {
@@ -60,6 +62,7 @@ impl Default for Settings {
             settling_days: 3.0,
             unsettled_margin_nats: 20.0,
             close_after_hours: 6.0,
+            recipients_named: false,
         }
     }
 }

@@ -161,7 +161,7 @@ impl Sender {
 
     /// Whole hours pass up to the hour of `to`: closes hours and days, learns, lets the test cool down. A clock
     /// that goes back stands still.
-    pub fn advance(&mut self, model: &Model, clock: &CivilClock, to: Timestamp) {
+    pub fn advance(&mut self, model: &Model, clock: &CivilClock, amber: f64, to: Timestamp) {
         if self.clock.hour_index() >= to.hour_index() {
             return;
         }
@@ -173,6 +173,7 @@ impl Sender {
             hour_suspicious: self.hour_suspicious,
             test: self.test.get(),
             learned: self.learned.get(model),
+            amber,
         };
         course.advance(model, model.prior(self.role), clock, to, &mut self.traits);
         self.clock = course.clock;
@@ -182,8 +183,9 @@ impl Sender {
         self.learned = StoredBaseline::new(&course.learned);
     }
 
-    /// Judges one delivery and counts it. Call [`Sender::advance`] first.
-    pub fn deliver(&mut self, model: &Model, at: Timestamp, marks: &Marks) -> Step {
+    /// Judges one delivery and counts it. From `amber` nats on, nothing is learned of the hour. Call
+    /// [`Sender::advance`] first.
+    pub fn deliver(&mut self, model: &Model, amber: f64, at: Timestamp, marks: &Marks) -> Step {
         let expected = self.learned.expected(model);
         let weight = course::weight(model, self.messages, self.last_at, at);
         let mut test = self.test.get();
@@ -191,7 +193,7 @@ impl Sender {
         let step = test.deliver(model, &expected, marks, weight);
         self.test = StoredTest::new(&test);
         self.hour.add(marks);
-        self.hour_suspicious |= step.evidence >= model.amber;
+        self.hour_suspicious |= step.evidence >= amber;
         self.messages = self.messages.saturating_add(1);
         self.clock = self.clock.max(at);
         self.last_at = self.last_at.max(at);
@@ -213,6 +215,12 @@ impl Sender {
         episode.add(at, marks, address, sample);
         episode.hidden += u64::from(hidden);
         episode.explain(model, &expected, marks);
+    }
+
+    /// Starts the test anew; for when an incident is closed. What spoke for it is told, and must not count for the next.
+    pub fn acquit(&mut self) {
+        self.episode = None;
+        self.test = StoredTest::new(&Detector::default());
     }
 
     /// Forgets the episode; for when nothing speaks for a hijack and no incident is open.
@@ -302,15 +310,15 @@ mod tests {
         let mut sender = Sender::new(&model, Role::Device, start, &clock);
         for hour in 0..24 * 21 {
             let at = start.plus_seconds(f64::from(hour) * 3_600.0);
-            sender.advance(&model, &clock, at);
-            sender.deliver(&model, at, &Marks::default());
+            sender.advance(&model, &clock, model.amber, at);
+            sender.deliver(&model, model.amber, at, &Marks::default());
         }
         let before = sender.usual_per_day();
         assert!((20.0..26.0).contains(&before), "{before}");
         // The year 9999: one forged stamp must not cost millions of steps.
         for (days, least, most) in [(30.0, 0.5, 8.0), (400.0, 0.0, 0.5), (2_900_000.0, 0.0, 0.5)] {
             let mut silent = sender.clone();
-            silent.advance(&model, &clock, silent.last_at.plus_seconds(days * 86_400.0));
+            silent.advance(&model, &clock, model.amber, silent.last_at.plus_seconds(days * 86_400.0));
             let after = silent.usual_per_day();
             assert!((least..most).contains(&after), "{days} days: {before} → {after}");
             assert_eq!(silent.clock.hour_index(), silent.last_at.plus_seconds(days * 86_400.0).hour_index());
@@ -324,8 +332,13 @@ mod tests {
         let mut sender = Sender::new(&model, Role::MailRelay, Timestamp::from_seconds(0), &clock);
         for minute in 0..6_000 {
             let at = Timestamp::from_seconds(minute * 60);
-            sender.advance(&model, &clock, at);
-            sender.deliver(&model, at, &Marks { novel: Some(minute % 9 == 0), ..Marks::default() });
+            sender.advance(&model, &clock, model.amber, at);
+            sender.deliver(
+                &model,
+                model.amber,
+                at,
+                &Marks { novel: Some(minute % 9 == 0), ..Marks::default() },
+            );
         }
         let blob = postcard::to_allocvec(&sender).unwrap();
         assert_eq!(postcard::from_bytes::<Sender>(&blob).unwrap(), sender);

@@ -1,8 +1,8 @@
 //! One TCP connection as a bystander sees it.
 //!
 //! *In*: its segments as captured: late, twice, overlapping, some missing, some forged. *Out*: [`Event`]s.
-//! *Bound*: two [`Store`]s; patience with a hole is counted in packets and in event time.
-//! *Spec*: RFC 9293 section 3.10.7, RFC 5961; where they leave a choice, Linux.
+//! *Bound*: two [`Stream`]s; patience with a hole is counted in packets and in event time.
+//! *Spec*: RFC 9293 section 3.10.7, RFC 5961, RFC 7323; where they leave a choice, Linux.
 //!
 //! The order of the capture is not the order of the dialogue: span ports merge two directions, and
 //! queues overtake each other. But every segment says what its sender had already received. So an octet
@@ -10,20 +10,27 @@
 //! acknowledges. A reply then never comes before its command, however the capture was shuffled.
 
 use super::segment::{Flags, Options, Segment};
-use super::store::{Budget, Store};
+use super::store::Budget;
+use super::stream::{Desk, Piece, Stream, WINDOW_MAX};
 use super::{Event, FlowCounters, Side};
 use crate::time::Timestamp;
 
-/// Packets of the connection for which a hole that the receiver does not have is waited for.
+/// Packets of the connection for which a hole is waited for that the receiver does not have.
 const PATIENCE_PACKETS: u32 = 64;
 /// Event time for the same, seconds.
 const PATIENCE_SECONDS: f64 = 1.0;
-/// The same where only one direction is captured, so that nobody can say whether the octets arrived:
-/// long enough for a retransmission.
+/// The same where only one direction is captured, or only one side speaks of the octets, seconds: long
+/// enough for a retransmission.
 const PATIENCE_ONE_SIDED_SECONDS: f64 = 5.0;
-/// Distance beyond which sequence and acknowledgment numbers are not believed: the largest window
-/// (RFC 7323 section 2.3).
-const WINDOW_MAX: u64 = 1 << 30;
+/// The same where the receiver has not acknowledged the octets: as long as a sender retransmits
+/// (RFC 6298 section 2.4 lets it wait a minute).
+const PATIENCE_UNPROVEN_SECONDS: f64 = 60.0;
+/// Segments with octets after which a peer that was not seen at all is not captured: long before, it
+/// would have acknowledged.
+const ALONE_SEGMENTS: u32 = 6;
+/// Hops by which routes of one connection differ at most; a segment with less to go is a decoy until the
+/// receiver acknowledges it.
+const HOPS_OFF_MAX: u8 = 10;
 
 /// How far a connection has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,41 +47,28 @@ pub enum Phase {
     Closed,
 }
 
-/// One direction.
-#[derive(Debug, Default)]
-struct Stream {
-    /// Whether `next` means anything.
-    known: bool,
-    /// Whether any segment of this side was seen.
-    seen: bool,
-    /// The next octet to hand out. Sequence numbers are counted on beyond 32 bits.
-    next: u64,
-    /// What the peer acknowledged.
-    acked: u64,
-    /// Where FIN stands, and what must come before it.
-    fin: Option<(u64, u64)>,
-    finished: bool,
-    /// The hole given up last, while nothing after it was handed out.
-    gap_start: Option<u64>,
-    store: Store,
+/// What one SYN offered.
+#[derive(Clone, Copy, Debug, Default)]
+struct Offer {
+    window: u16,
+    scale: Option<u8>,
+    stamps: bool,
+    signed: bool,
 }
 
-impl Stream {
-    /// The place of a sequence number in the stream: the nearest to the cursor.
-    fn place(&self, sequence: u32) -> u64 {
-        let distance = sequence.wrapping_sub(self.next as u32) as i32;
-        self.next.wrapping_add_signed(i64::from(distance))
-    }
-
-    /// Begins at a sequence number, far enough from 0 that places before it exist.
-    fn begin(&mut self, sequence: u32) {
-        self.next = (1 << 32) + u64::from(sequence);
-        self.acked = self.next;
-        self.known = true;
-    }
-
-    fn waits(&self) -> bool {
-        !self.store.is_empty() || (self.fin.is_some() && !self.finished)
+impl Offer {
+    fn of(segment: &Segment<'_>) -> Offer {
+        let mut offer = Offer { window: segment.window, ..Offer::default() };
+        for option in segment.options() {
+            match option.kind {
+                // RFC 7323 section 2.3: a shift beyond 14 counts as 14.
+                Options::WINDOW_SCALE => offer.scale = option.value.first().map(|shift| (*shift).min(14)),
+                Options::TIME_STAMPS => offer.stamps = true,
+                Options::MD5 => offer.signed = true,
+                _ => {}
+            }
+        }
+        offer
     }
 }
 
@@ -86,12 +80,18 @@ pub struct Connection {
     responder: Stream,
     /// Since when, and for how many packets, something waits.
     blocked: Option<(Timestamp, u32)>,
-    /// Whether its SYN was signed (RFC 2385).
-    signed: bool,
+    /// What the originator's SYN offered.
+    offer: Offer,
+    /// Shifts of the windows of originator and responder; `None` where the handshake was not seen.
+    scales: Option<(u8, u8)>,
+    /// The responder's first sequence number.
+    responder_start: Option<u32>,
     /// Whether it was picked up without its handshake.
     midstream: bool,
-    /// A reset was seen that the receiver need not have honoured.
-    doubtful_reset: bool,
+    /// Segments with octets before both sides were seen.
+    alone: u32,
+    /// A reset was seen, whether the receiver had to honour it or not.
+    reset_seen: bool,
 }
 
 /// What a segment needs beside itself.
@@ -104,6 +104,12 @@ pub struct Surroundings<'a> {
     pub counters: &'a mut FlowCounters,
 }
 
+impl Surroundings<'_> {
+    fn desk(&mut self, side: Side) -> Desk<'_> {
+        Desk { side, budget: self.budget, counters: self.counters }
+    }
+}
+
 impl Connection {
     /// A connection that begins with this segment, which `side` sent.
     pub fn new(side: Side, segment: &Segment<'_>) -> Connection {
@@ -113,9 +119,12 @@ impl Connection {
             originator: Stream::default(),
             responder: Stream::default(),
             blocked: None,
-            signed: false,
+            offer: Offer::default(),
+            scales: None,
+            responder_start: None,
             midstream: !opens,
-            doubtful_reset: false,
+            alone: 0,
+            reset_seen: false,
         }
     }
 
@@ -139,9 +148,9 @@ impl Connection {
         self.stream(side).seen
     }
 
-    /// Whether originator and responder are seen once this side has sent a segment.
-    pub fn seen_after(&self, side: Side) -> (bool, bool) {
-        (self.originator.seen || side == Side::Originator, self.responder.seen || side == Side::Responder)
+    /// Whether a side has talked for so long without any answer that only it is captured.
+    pub fn is_alone(&self, side: Side) -> bool {
+        !self.stream(side.peer()).seen && self.alone >= ALONE_SEGMENTS
     }
 
     /// Whether a side has said that it sends no more.
@@ -151,7 +160,17 @@ impl Connection {
 
     /// Whether a reset was seen, honoured or not.
     pub fn saw_reset(&self) -> bool {
-        self.doubtful_reset
+        self.reset_seen
+    }
+
+    /// Whether a segment shows that the ends have begun anew on the same ports: a responder answers a SYN
+    /// only where it has no connection.
+    pub fn is_superseded_by(&self, side: Side, segment: &Segment<'_>) -> bool {
+        side == Side::Responder
+            && segment.flags.has(Flags::SYN)
+            && segment.flags.has(Flags::ACK)
+            && self.phase == Phase::Open
+            && self.responder_start.is_some_and(|start| start != segment.sequence)
     }
 
     fn stream(&self, side: Side) -> &Stream {
@@ -166,6 +185,10 @@ impl Connection {
             Side::Originator => (&mut self.originator, &mut self.responder),
             Side::Responder => (&mut self.responder, &mut self.originator),
         }
+    }
+
+    fn waits(&self) -> bool {
+        self.originator.waits() || self.responder.waits()
     }
 
     /// Takes a segment of `side`.
@@ -189,51 +212,96 @@ impl Connection {
             around.counters.bad_flags += 1;
             return;
         }
-        if !self.signed && segment.options().any(|option| option.kind == Options::MD5) {
-            around.counters.unexpected_md5 += 1;
-            return;
-        }
-        let Some(due) = self.acknowledge(side, segment, around) else { return };
-        self.open(side, emit);
-        let (own, peer) = self.pair(side);
-        own.seen = true;
+        let Some(due) = self.acknowledged(side, segment, around.counters) else { return };
+        let (own, _) = self.pair(side);
         if !own.known {
             own.begin(segment.sequence);
         }
         let start = own.place(segment.sequence);
-        if segment.flags.has(Flags::FIN) && !own.finished {
-            own.fin = Some((start + segment.payload.len() as u64 + u64::from(segment.cut_bytes), due));
+        if start > own.next.saturating_add(WINDOW_MAX) || start.saturating_add(WINDOW_MAX) < own.next {
+            around.counters.out_of_window += 1;
+            return;
         }
-        let peer_next = if peer.seen && peer.known { peer.next } else { u64::MAX };
-        if !segment.payload.is_empty() || segment.cut_bytes > 0 {
-            take(side, own, (start, segment, due), peer_next, around, emit);
+        let piece = Piece { start, bytes: segment.payload, cut_bytes: u64::from(segment.cut_bytes), due };
+        let signed = self.offer.signed;
+        let Some(doubtful) = doubts(self.pair(side).0, segment, start, signed, around.counters) else {
+            return;
+        };
+        self.open(side, emit);
+        if doubtful {
+            self.pair(side).0.doubt(&piece, &mut around.desk(side));
+        } else {
+            self.accept(side, segment, piece, around, emit);
         }
-        if self.originator.waits() || self.responder.waits() {
+        self.settle(around, emit);
+    }
+
+    /// A segment that the receiver takes, or would take.
+    fn accept(
+        &mut self,
+        side: Side,
+        segment: &Segment<'_>,
+        piece: Piece<'_>,
+        around: &mut Surroundings<'_>,
+        emit: &mut impl FnMut(Event<'_>),
+    ) {
+        let scale = self.scales.map(|(originator, responder)| match side {
+            Side::Originator => originator,
+            Side::Responder => responder,
+        });
+        if !self.is_two_way() && !piece.bytes.is_empty() {
+            self.alone = self.alone.saturating_add(1);
+        }
+        let (own, peer) = self.pair(side);
+        own.seen = true;
+        let end = piece.start + piece.bytes.len() as u64 + piece.cut_bytes;
+        own.reached = own.reached.max(end);
+        if peer.known {
+            peer.acked = peer.acked.max(piece.due);
+            let edge = scale.map(|scale| piece.due + (u64::from(segment.window) << scale));
+            peer.window_edge = peer.window_edge.max(edge);
+        }
+        if segment.flags.has(Flags::FIN) && !own.finished && own.fin.is_none_or(|(place, _)| end < place) {
+            own.fin = Some((end, piece.due));
+        }
+        if segment.flags.has(Flags::URG) && !segment.payload.is_empty() {
+            around.counters.urgent += 1;
+            // As most do, the pointer is read as one beyond the octet, not as the octet (RFC 6093).
+            let place = piece.start + u64::from(segment.urgent_pointer.saturating_sub(1));
+            own.urgent = Some(place).filter(|place| *place >= own.next).or(own.urgent);
+        }
+        if end > piece.start {
+            let peer_next = if peer.seen && peer.known { peer.next } else { u64::MAX };
+            own.take(piece, peer_next, &mut around.desk(side), emit);
+        }
+    }
+
+    /// Goes on with whatever a segment has made possible.
+    fn settle(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
+        if self.waits() || self.originator.doubts() || self.responder.doubts() {
             self.pump(around, emit);
             self.lose_patience(around, emit);
         }
     }
 
-    /// Notes what a segment acknowledges. Gives the place in the peer's stream; `None` where it is absurd.
-    fn acknowledge(
+    /// The place in the peer's stream that a segment acknowledges. `None` where it is absurd.
+    fn acknowledged(
         &mut self,
         side: Side,
         segment: &Segment<'_>,
-        around: &mut Surroundings<'_>,
+        counters: &mut FlowCounters,
     ) -> Option<u64> {
         let (_, peer) = self.pair(side);
         if !peer.known {
             return Some(0);
         }
         let place = peer.place(segment.acknowledgment);
-        // SYN and FIN take a number each, but are no octets.
-        let fin_place = peer.fin.map_or(u64::MAX, |(place, _)| place);
-        let due = if place > fin_place { fin_place } else { place };
+        // FIN takes a number, but is no octet.
+        let due = peer.fin.map_or(place, |(fin, _)| place.min(fin));
         if due > peer.next.saturating_add(WINDOW_MAX) || place.saturating_add(WINDOW_MAX) < peer.next {
-            around.counters.far_acknowledgments += 1;
+            counters.far_acknowledgments += 1;
             return None;
         }
-        peer.acked = peer.acked.max(due);
         Some(due)
     }
 
@@ -253,28 +321,40 @@ impl Connection {
 
     fn synchronise(&mut self, side: Side, segment: &Segment<'_>, around: &mut Surroundings<'_>) {
         let answer = segment.flags.has(Flags::ACK);
+        let first_answer = !self.responder.known && !self.originator.seen;
         match (side, self.phase) {
             (Side::Originator, Phase::SynSent) if !answer => {
                 self.originator.begin(segment.sequence.wrapping_add(1));
-                self.originator.seen = true;
-                self.signed = segment.options().any(|option| option.kind == Options::MD5);
+                learn(&mut self.originator, segment);
+                self.offer = Offer::of(segment);
             }
-            (Side::Responder, Phase::SynSent) if answer => {
-                // Which of several SYNs the responder took is told by what it acknowledges.
-                self.originator.begin(segment.acknowledgment);
-                self.responder.begin(segment.sequence.wrapping_add(1));
-                self.responder.seen = true;
-                self.phase = Phase::SynReceived;
-            }
-            (Side::Responder, Phase::Open) if answer && !self.responder.known && !self.originator.seen => {
-                self.originator.begin(segment.acknowledgment);
-                self.responder.begin(segment.sequence.wrapping_add(1));
-                self.responder.seen = true;
-                self.phase = Phase::SynReceived;
-            }
+            (Side::Responder, Phase::SynSent) if answer => self.answer_syn(segment),
+            (Side::Responder, Phase::Open) if answer && first_answer => self.answer_syn(segment),
             (Side::Originator, Phase::SynReceived) if !answer => {}
             (Side::Responder, Phase::SynReceived) if answer => {}
             _ => around.counters.bad_flags += 1,
+        }
+    }
+
+    /// The responder answered. Which of several SYNs it took is told by what it acknowledges.
+    fn answer_syn(&mut self, segment: &Segment<'_>) {
+        self.originator.begin(segment.acknowledgment);
+        self.responder.begin(segment.sequence.wrapping_add(1));
+        self.responder_start = Some(segment.sequence);
+        learn(&mut self.responder, segment);
+        self.phase = Phase::SynReceived;
+        let answer = Offer::of(segment);
+        if !self.originator.seen {
+            return;
+        }
+        // Scales and time stamps are used where both sides offered them; windows of SYNs are not scaled.
+        self.scales = Some(self.offer.scale.zip(answer.scale).unwrap_or_default());
+        self.originator.window_edge = Some(self.originator.next + u64::from(answer.window));
+        self.responder.window_edge = Some(self.responder.next + u64::from(self.offer.window));
+        self.offer.signed &= answer.signed;
+        if !(self.offer.stamps && answer.stamps) {
+            self.originator.stamp = None;
+            self.responder.stamp = None;
         }
     }
 
@@ -287,28 +367,30 @@ impl Connection {
         emit: &mut impl FnMut(Event<'_>),
     ) {
         if self.phase == Phase::SynSent {
-            if side == Side::Responder
-                && segment.flags.has(Flags::ACK)
-                && segment.acknowledgment == self.originator.next as u32
-            {
+            let answers =
+                segment.flags.has(Flags::ACK) && segment.acknowledgment == self.originator.next as u32;
+            if side == Side::Responder && answers {
                 self.responder.seen = true;
                 self.phase = Phase::Refused;
             } else if side == Side::Originator {
                 self.phase = Phase::Closed;
+            } else {
+                around.counters.bad_resets += 1;
             }
             return;
         }
         let stream = self.stream(side);
         let place = stream.place(segment.sequence);
         let fin = stream.fin.map(|(place, _)| place.saturating_add(1));
-        if stream.known && place != stream.next && place != stream.acked && fin != Some(place) {
+        let expected = [Some(stream.next), Some(stream.acked), fin].contains(&Some(place));
+        let honoured = !stream.known || expected;
+        self.reset_seen = true;
+        if !honoured {
             around.counters.bad_resets += 1;
-            self.doubtful_reset = true;
             return;
         }
         self.flush(around, emit);
         self.phase = Phase::Closed;
-        self.doubtful_reset = true;
         emit(Event::Reset);
     }
 
@@ -319,19 +401,16 @@ impl Connection {
             for side in [Side::Originator, Side::Responder] {
                 let (own, peer) = self.pair(side);
                 let peer_next = if peer.seen && peer.known { peer.next } else { u64::MAX };
-                while let Some(bytes) = own.store.ready(own.next, peer_next, around.budget) {
-                    own.next += bytes.len() as u64;
-                    own.gap_start = None;
-                    emit(Event::Bytes(side, bytes));
-                    moved = true;
-                }
+                let desk = &mut around.desk(side);
+                moved |= own.drain(peer_next, desk, emit);
+                moved |= own.believe(peer_next, desk, emit);
                 if let Some((place, due)) = own.fin
                     && !own.finished
                     && own.next >= place
                     && due <= peer_next
                 {
                     own.finished = true;
-                    own.store.clear(around.budget);
+                    own.clear(around.budget);
                     emit(Event::Finished(side));
                     moved = true;
                 }
@@ -347,57 +426,55 @@ impl Connection {
 
     /// Gives a hole up that was waited for long enough.
     fn lose_patience(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
-        if !self.originator.waits() && !self.responder.waits() {
+        if !self.waits() {
             self.blocked = None;
             return;
         }
         let (since, packets) = self.blocked.unwrap_or((around.at, 0));
         self.blocked = Some((since, packets.saturating_add(1)));
         let waited = around.at.seconds_since(since);
+        let many = packets >= PATIENCE_PACKETS;
         let given_up = if self.is_two_way() {
-            (packets >= PATIENCE_PACKETS || waited >= PATIENCE_SECONDS) && self.skip(true, around, emit)
+            ((many || waited >= PATIENCE_SECONDS) && self.skip(Proof::Both, around, emit))
+                || (waited >= PATIENCE_ONE_SIDED_SECONDS && self.skip(Proof::Receiver, around, emit))
+                || (waited >= PATIENCE_UNPROVEN_SECONDS && self.skip(Proof::None, around, emit))
         } else {
-            (packets >= PATIENCE_PACKETS || waited >= PATIENCE_ONE_SIDED_SECONDS)
-                && self.skip(false, around, emit)
+            (many || waited >= PATIENCE_ONE_SIDED_SECONDS) && self.skip(Proof::None, around, emit)
         };
         if given_up {
             self.pump(around, emit);
-            let still = self.originator.waits() || self.responder.waits();
-            self.blocked = still.then_some((around.at, 0));
+            self.blocked = self.waits().then_some((around.at, 0));
         }
     }
 
-    /// Skips one hole. With `proven`, only one that the receiver acknowledged: it has what we miss.
+    /// Skips one hole for which there is so much proof that the receiver has what we miss.
     fn skip(
         &mut self,
-        proven: bool,
+        proof: Proof,
         around: &mut Surroundings<'_>,
         emit: &mut impl FnMut(Event<'_>),
     ) -> bool {
         for side in [Side::Originator, Side::Responder] {
             let (own, _) = self.pair(side);
-            if !own.known {
-                continue;
-            }
             let next = own.next;
-            let after = own.store.start().filter(|start| *start > next).into_iter();
-            let after = after.chain(own.fin.map(|(place, _)| place).filter(|place| *place > next)).min();
             // A run at the cursor waits for the other side: there is no hole here.
-            if own.store.start().is_some_and(|start| start <= next) {
+            if !own.known || own.store.start().is_some_and(|start| start <= next) {
                 continue;
             }
-            let acked = Some(own.acked).filter(|acked| *acked > next);
-            let until = match (after, acked) {
+            let fin = own.fin.map(|(place, _)| place);
+            let after = own.store.start().into_iter().chain(fin).filter(|place| *place > next).min();
+            let acked = match proof {
+                // One side alone can claim what it likes; so both must have come that far.
+                Proof::Both => own.acked.min(own.reached),
+                Proof::Receiver | Proof::None => own.acked,
+            };
+            let until = match (after, Some(acked).filter(|acked| *acked > next)) {
                 (Some(after), Some(acked)) => after.min(acked),
                 (None, Some(acked)) => acked,
-                (Some(after), None) if !proven => after,
+                (Some(after), None) if proof == Proof::None => after,
                 _ => continue,
             };
-            own.gap_start = Some(next);
-            own.next = until;
-            around.counters.gaps += 1;
-            around.counters.gap_bytes += until - next;
-            emit(Event::Gap(side, until - next));
+            own.skip_to(until, &mut around.desk(side), emit);
             return true;
         }
         false
@@ -405,73 +482,83 @@ impl Connection {
 
     /// Nothing more will come: hands out what waits, with the gaps that remain.
     pub fn flush(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
-        while self.originator.waits() || self.responder.waits() {
+        while self.waits() {
             self.pump(around, emit);
-            if !(self.originator.waits() || self.responder.waits()) {
+            if !self.waits() {
                 break;
             }
-            if !self.skip(true, around, emit) && !self.skip(false, around, emit) {
+            let skipped = self.skip(Proof::Both, around, emit) || self.skip(Proof::None, around, emit);
+            if !skipped {
                 break;
             }
         }
-        self.originator.store.clear(around.budget);
-        self.responder.store.clear(around.budget);
+        self.originator.clear(around.budget);
+        self.responder.clear(around.budget);
     }
 }
 
-/// Hands out octets that are due, and keeps those that are early.
-fn take(
-    side: Side,
+/// How much speaks for octets having arrived that were not captured.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Proof {
+    /// The receiver acknowledged them, and the sender went on behind them.
+    Both,
+    /// The receiver acknowledged them.
+    Receiver,
+    /// Nothing.
+    None,
+}
+
+/// What a SYN shows of its side.
+fn learn(stream: &mut Stream, segment: &Segment<'_>) {
+    stream.seen = true;
+    stream.hop_limit = Some(segment.hop_limit);
+    stream.sums_right = segment.sum_is_right() == Some(true);
+    stream.stamp = segment.time_stamp();
+}
+
+/// Whether the receiver may never have got a segment, or refused it. `None` where it certainly refused.
+fn doubts(
     own: &mut Stream,
-    (mut start, segment, due): (u64, &Segment<'_>, u64),
-    peer_next: u64,
-    around: &mut Surroundings<'_>,
-    emit: &mut impl FnMut(Event<'_>),
-) {
-    let mut payload = segment.payload;
-    let end = start + payload.len() as u64 + u64::from(segment.cut_bytes);
-    if let Some(gap_start) = own.gap_start
-        && (gap_start..own.next).contains(&start)
-    {
-        // What was believed lost comes after all, and nothing behind it was handed out: go back.
-        own.next = start;
-        own.gap_start = None;
+    segment: &Segment<'_>,
+    start: u64,
+    signed: bool,
+    counters: &mut FlowCounters,
+) -> Option<bool> {
+    let mut doubtful = false;
+    let usual = *own.hop_limit.get_or_insert(segment.hop_limit);
+    if usual.saturating_sub(segment.hop_limit) > HOPS_OFF_MAX {
+        counters.low_hop_limits += 1;
+        doubtful = true;
     }
-    if end <= own.next {
-        around.counters.retransmitted_bytes += payload.len() as u64;
-        return;
+    if !segment.options.is_empty() {
+        if !signed && segment.options().any(|option| option.kind == Options::MD5) {
+            counters.unexpected_md5 += 1;
+            return None;
+        }
+        if let Some((kept, stamp)) = own.stamp.zip(segment.time_stamp()) {
+            // RFC 7323 section 5.3, with the tolerance of one tick that Linux has.
+            if (kept.wrapping_sub(stamp) as i32) > 1 {
+                counters.old_time_stamps += 1;
+                doubtful = true;
+            } else if start <= own.next && !doubtful {
+                own.stamp = Some(if (stamp.wrapping_sub(kept) as i32) > 0 { stamp } else { kept });
+            }
+        }
     }
-    if start < own.next {
-        let known = ((own.next - start) as usize).min(payload.len());
-        around.counters.retransmitted_bytes += known as u64;
-        payload = payload.get(known..).unwrap_or_default();
-        start = own.next;
+    if segment.payload.is_empty() {
+        return Some(doubtful);
     }
-    if start > own.next.saturating_add(WINDOW_MAX) {
-        around.counters.out_of_window += 1;
-        return;
+    if own.window_edge.is_some_and(|edge| start >= edge) {
+        counters.out_of_window += 1;
+        doubtful = true;
     }
-    if own.finished || own.fin.is_some_and(|(place, _)| start >= place) {
-        around.counters.out_of_window += 1;
-        return;
+    match segment.sum_is_right() {
+        Some(true) => own.sums_right = true,
+        Some(false) if own.sums_right => {
+            counters.bad_checksums += 1;
+            doubtful = true;
+        }
+        _ => {}
     }
-    if start > own.next || due > peer_next {
-        let kept = own.store.insert(start, payload, due, around.budget);
-        around.counters.early_segments_dropped += u64::from(kept.evicted);
-        around.counters.conflicting_overlaps += u64::from(kept.conflict);
-        return;
-    }
-    own.next += payload.len() as u64;
-    own.gap_start = None;
-    if !payload.is_empty() {
-        emit(Event::Bytes(side, payload));
-    }
-    if end > own.next {
-        // The capture kept only the beginning of the segment.
-        let cut_bytes = end - own.next;
-        own.next = end;
-        around.counters.gaps += 1;
-        around.counters.gap_bytes += cut_bytes;
-        emit(Event::Gap(side, cut_bytes));
-    }
+    Some(doubtful)
 }

@@ -7,6 +7,7 @@
 pub mod connection;
 pub mod segment;
 pub mod store;
+mod stream;
 pub mod table;
 
 pub use connection::{Connection, Phase};
@@ -61,6 +62,16 @@ pub struct FlowCounters {
     pub far_acknowledgments: u64,
     /// Segments far outside of what the receiver takes.
     pub out_of_window: u64,
+    /// Segments with a wrong checksum where others of their side had a right one.
+    pub bad_checksums: u64,
+    /// Segments that would not live to the receiver.
+    pub low_hop_limits: u64,
+    /// Segments with a time stamp from the past (RFC 7323 section 5).
+    pub old_time_stamps: u64,
+    /// Pieces of doubtful segments that the receiver acknowledged after all.
+    pub doubtful_confirmed: u64,
+    /// Segments with urgent data.
+    pub urgent: u64,
     /// Octets that came again.
     pub retransmitted_bytes: u64,
     /// Two versions of the same octets.
@@ -71,4 +82,6 @@ pub struct FlowCounters {
     pub gap_bytes: u64,
     /// Early segments that did not fit.
     pub early_segments_dropped: u64,
+    /// Short segments that were not remembered, because too many directions were.
+    pub histories_refused: u64,
 }

@@ -36,6 +36,8 @@ pub struct Segment<'a> {
     pub payload: &'a [u8],
     /// Octets that it carried and the capture has not.
     pub cut_bytes: u32,
+    /// Header and payload, for the checksum.
+    whole: &'a [u8],
 }
 
 /// Control bits of RFC 9293 section 3.1, in their place.
@@ -81,12 +83,46 @@ impl<'a> Segment<'a> {
             hop_limit: ip.hop_limit,
             payload: bytes.get(header_bytes..).unwrap_or_default(),
             cut_bytes: ip.cut_bytes,
+            whole: bytes,
         })
     }
 
     /// The options, one after the other.
     pub fn options(&self) -> Options<'a> {
         Options { rest: self.options }
+    }
+
+    /// The sender's time stamp (RFC 7323 section 3.2).
+    pub fn time_stamp(&self) -> Option<u32> {
+        // The form in which nearly all stacks write it.
+        if let [1, 1, 8, 10, a, b, c, d, ..] = self.options {
+            return Some(u32::from_be_bytes([*a, *b, *c, *d]));
+        }
+        let option = self.options().find(|option| option.kind == Options::TIME_STAMPS)?;
+        option.value.first_chunk().map(|value| u32::from_be_bytes(*value))
+    }
+
+    /// Whether the checksum is right (RFC 9293 section 3.1). `None` where octets were cut.
+    pub fn sum_is_right(&self) -> Option<bool> {
+        if self.cut_bytes > 0 {
+            return None;
+        }
+        let mut sum = ones_sum(self.whole);
+        match (self.source, self.destination) {
+            (IpAddr::V4(source), IpAddr::V4(destination)) => {
+                sum += ones_sum(&source.octets()) + ones_sum(&destination.octets());
+            }
+            (IpAddr::V6(source), IpAddr::V6(destination)) => {
+                sum += ones_sum(&source.octets()) + ones_sum(&destination.octets());
+            }
+            _ => return None,
+        }
+        let length = (self.whole.len() as u32).to_be_bytes();
+        sum += ones_sum(&length) + ones_sum(&[0, 6]);
+        while sum > 0xffff {
+            sum = (sum & 0xffff) + (sum >> 16);
+        }
+        Some(sum == 0xffff)
     }
 
     /// Digest of what shows which kind of machine sent a SYN: hop-limit bucket, window, and all options
@@ -116,6 +152,18 @@ impl<'a> Segment<'a> {
         }
         digest(nibbles.get(..used * 2).unwrap_or_default())
     }
+}
+
+/// Sum for the internet checksum (RFC 1071): not folded, in the machine's byte order.
+fn ones_sum(bytes: &[u8]) -> u64 {
+    let words = bytes.chunks_exact(4);
+    let mut last = [0; 4];
+    let rest = words.remainder();
+    last[..rest.len()].copy_from_slice(rest);
+    words.fold(u64::from(u32::from_ne_bytes(last)), |sum, word| {
+        let word = word.first_chunk().copied().unwrap_or_default();
+        sum + u64::from(u32::from_ne_bytes(word))
+    })
 }
 
 /// One TCP option.
@@ -207,6 +255,20 @@ mod tests {
         assert_eq!(shape(&syn(61, 1, 1460)), shape(&syn(57, 9, 1460)));
         assert_ne!(shape(&syn(61, 1, 1460)), shape(&syn(120, 1, 1460)));
         assert_ne!(shape(&syn(61, 1, 1460)), shape(&syn(61, 1, 1380)));
+    }
+
+    #[test]
+    fn checksums_are_checked() {
+        let mut frame = syn(64, 3, 1460);
+        assert_eq!(with(&frame, |segment| segment.sum_is_right()), Some(true));
+        assert_eq!(with(&frame, |segment| segment.time_stamp()), Some(3));
+        for at in 20..frame.len() {
+            frame[at] ^= 1;
+            if at != 32 {
+                assert_ne!(with(&frame, |segment| segment.sum_is_right()), Some(true), "octet {at}");
+            }
+            frame[at] ^= 1;
+        }
     }
 
     #[test]

@@ -15,8 +15,10 @@ use std::collections::BTreeMap;
 /// What all flows together may keep.
 #[derive(Clone, Debug, Default)]
 pub struct Budget {
-    /// Octets kept now.
+    /// Early octets kept now.
     pub bytes: usize,
+    /// Directions whose last octets are remembered now.
+    pub histories: usize,
 }
 
 /// What became of a piece.
@@ -117,6 +119,17 @@ impl Store {
             }
         }
         conflict
+    }
+
+    /// Whether anything kept says something else than a piece.
+    pub fn contradicts(&self, start: u64, bytes: &[u8]) -> bool {
+        if self.runs.is_empty() {
+            return false;
+        }
+        let end = start + bytes.len() as u64;
+        let before = self.runs.range(..=start).next_back();
+        let after = self.runs.range(start + 1..end.max(start + 1));
+        before.into_iter().chain(after).any(|(at, run)| differs(*at, &run.bytes, start, bytes))
     }
 
     /// The octets at the cursor that are due; `None` where a hole or something not yet due comes first.

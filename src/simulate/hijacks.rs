@@ -71,8 +71,8 @@ enum Forged {
     Rotating,
 }
 
-/// All kinds, in the order in which a world has them.
-const KINDS: &[HijackKind] = &[
+/// The usual kinds, in the order in which a world has them.
+pub(super) const KINDS: &[HijackKind] = &[
     HijackKind::LowAndSlow,
     HijackKind::SlowRamp,
     HijackKind::LoudBlast,
@@ -87,7 +87,8 @@ impl Director {
     /// Plans the attacks on the given days.
     pub(super) fn plan_hijacks(&mut self, seed: u64, days: &[u32]) {
         let rounds = self.scenario.hijacks_of_a_kind;
-        let total = rounds as usize * KINDS.len();
+        let kinds = self.scenario.kinds;
+        let total = rounds as usize * kinds.len();
         let book: Vec<Recipient> = self
             .sources
             .iter()
@@ -95,15 +96,15 @@ impl Director {
             .flat_map(|source| source.contacts().iter().take(12).copied())
             .collect();
         for number in 0..total {
-            let kind = KINDS[number % KINDS.len()];
+            let kind = kinds[number % kinds.len()];
             let mut dice = Dice::new(seed, &format!("hijack {number}"));
             // The long ones begin early, the others are spread over what is left.
             let place = match kind {
-                HijackKind::LowAndSlow | HijackKind::SlowRamp => number / KINDS.len() * days.len() / 4,
+                HijackKind::LowAndSlow | HijackKind::SlowRamp => number / kinds.len() * days.len() / 4,
                 _ => number * days.len() / total,
             };
             let Some(day) = days.get(place.min(days.len().saturating_sub(1))) else { return };
-            let night = dice.chance(0.5);
+            let night = kind != HijackKind::CleanList && dice.chance(0.5);
             let hour = if night { dice.between(0.5, 6.0) } else { dice.between(8.0, 20.0) };
             let at = self.calendar.at(*day, hour);
             let campaign = self.campaign(kind, number, at, dice, &book);
@@ -131,6 +132,8 @@ impl Director {
             HijackKind::StarttlsOnly => (dice.magnitude(60.0, 600.0), dice.between(1.0, 4.0)),
             HijackKind::Ipv6Rotation => (dice.magnitude(60.0, 600.0), dice.between(1.0, 4.0)),
             HijackKind::SlowRamp => (dice.between(0.5, 2.0), 11.0 * 24.0),
+            HijackKind::Snowshoe => (dice.between(25.0, 60.0), 24.0),
+            HijackKind::CleanList => (dice.magnitude(60.0, 400.0), dice.between(1.0, 4.0)),
         };
         let until = (at + (hours * HOUR_US) as i64).min(self.calendar.end() - 7_200_000_000);
         self.ledger.hijacks.push(Hijack {
@@ -149,7 +152,11 @@ impl Director {
             _ => Wish::Any,
         };
         let account = matches!(via, Via::Account { .. });
+        let clean = kind == HijackKind::CleanList;
         let left = match &via {
+            Via::Direct { addresses: Addresses::Many(list), .. } if kind == HijackKind::Snowshoe => {
+                list.len() as u64
+            }
             Via::Direct { addresses: Addresses::Many(list), .. } => list.len() as u64 * dice.whole(1, 4),
             _ => u64::MAX,
         };
@@ -157,8 +164,8 @@ impl Director {
             hijack: self.ledger.hijacks.len() - 1,
             from,
             list: List {
-                unknown: dice.between(0.10, 0.45),
-                refused: dice.between(0.05, 0.30),
+                unknown: if clean { dice.between(0.01, 0.03) } else { dice.between(0.10, 0.45) },
+                refused: if clean { dice.between(0.0, 0.04) } else { dice.between(0.05, 0.30) },
                 known: if account { dice.between(0.05, 0.35) } else { dice.between(0.0, 0.1) },
                 wish,
                 book: book.to_vec(),
@@ -177,7 +184,7 @@ impl Director {
 
     /// How a kind of attack leaves, and who may rightly be accused of it.
     fn way_out(&self, kind: HijackKind, number: usize, dice: &mut Dice) -> (Via, Vec<SenderName>) {
-        let round = number / KINDS.len();
+        let round = number / self.scenario.kinds.len();
         let direct = |dice: &mut Dice, addresses: Addresses, hops: u8, shape: &'static Shape| Via::Direct {
             addresses,
             helo: bot_greeting(dice, &self.world.domain()),
@@ -196,8 +203,8 @@ impl Director {
                 let address = self.world.people[place].office;
                 (direct(dice, Addresses::One(address), 2, shape("windows")), vec![address_name(address)])
             }
-            HijackKind::DormantBlock => {
-                let count = dice.whole(48, 200);
+            HijackKind::DormantBlock | HijackKind::Snowshoe => {
+                let count = if kind == HijackKind::Snowshoe { 64 } else { dice.whole(48, 200) };
                 let mut hosts: Vec<u8> = (1..=254).collect();
                 for place in (1..hosts.len()).rev() {
                     hosts.swap(place, dice.below(place + 1));
@@ -212,7 +219,7 @@ impl Director {
                 let (hops, shape) = (dice.whole(2, 12) as u8, foreign_shape(dice));
                 (direct(dice, Addresses::Many(addresses), hops, shape), senders)
             }
-            HijackKind::AccountTakeover | HijackKind::LowAndSlow => {
+            HijackKind::AccountTakeover | HijackKind::LowAndSlow | HijackKind::CleanList => {
                 let networks =
                     if kind == HijackKind::LowAndSlow { dice.whole(1, 6) } else { dice.whole(3, 40) };
                 let clients = (0..networks).map(|_| foreign_client(dice)).collect();

@@ -10,7 +10,7 @@ use super::dialogue::{Caller, MTA, Offer, hold};
 use super::draw::Dice;
 use super::frames::{End, SHAPES};
 use super::lines::{Lines, Stamp};
-use super::receivers::{Receivers, Reputation};
+use super::receivers::{Life, Receivers, Reputation};
 use super::world::{RELAY_1, RELAY_2, link_address};
 use super::{Director, SimulateError, scenario};
 use jiff::civil::date;
@@ -51,7 +51,7 @@ pub fn wire(seed: u64, out: &Path, bytes: u64, concurrent: u32) -> Result<Load, 
     std::fs::create_dir_all(out).map_err(SimulateError::Write)?;
     let calendar = Calendar::new(date(2026, 3, 23), 30)?;
     let mut dice = Dice::new(seed, "load");
-    let mut receivers = Receivers::new(seed, 600);
+    let mut receivers = Receivers::new(seed, 600, 0.33);
     let mut captures = Captures::new(out, Vec::new(), u64::MAX);
     let bodies: Vec<Vec<u8>> = (0..BODIES).map(|_| body(&mut dice)).collect();
     let (mut at, mut sessions) = (calendar.at(0, 8.0), 0);
@@ -78,7 +78,7 @@ fn session(
     at: i64,
     number: u64,
 ) {
-    let first = receivers.draw_where(dice, true, |provider| !provider.dead);
+    let first = receivers.draw_where(dice, true, |provider| provider.life == Life::Answers);
     let mut offers = Vec::new();
     for _ in 0..1 + dice.poisson(0.3) {
         let mut to = vec![first];

@@ -22,6 +22,7 @@ mod names;
 mod postfix;
 mod receivers;
 mod runs;
+mod scenarios;
 pub mod score;
 mod sources;
 mod spamware;
@@ -39,6 +40,8 @@ use draw::Dice;
 use jiff::civil::{Date, date};
 use lines::{Lines, Stamp};
 use receivers::Receivers;
+use scenarios::scenario;
+pub use scenarios::{SCENARIOS, Scenario};
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
@@ -58,93 +61,6 @@ pub struct SimulateSettings {
     /// Accounts instead of the scenario's own number; at least 8.
     pub accounts: Option<u32>,
 }
-
-/// A kind of world.
-#[derive(Clone, Debug)]
-pub struct Scenario {
-    /// Its name.
-    pub name: &'static str,
-    /// What it is for.
-    pub says: &'static str,
-    /// First day: year, month, day.
-    first_day: (i16, i8, i8),
-    days: u32,
-    /// Days on which only everyday mail is sent.
-    calm_days: u32,
-    accounts: u32,
-    /// Fewest and most people that a person writes to again and again.
-    contacts: (u64, u64),
-    domains: usize,
-    subscribers: usize,
-    customers: usize,
-    orders_per_day: f64,
-    hijacks_of_a_kind: u32,
-    attack_messages_max: u64,
-}
-
-/// All scenarios.
-pub const SCENARIOS: &[Scenario] = &[
-    Scenario {
-        name: "company",
-        says: "Five weeks of a company with 400 accounts: every hijack twice, all benign bursts",
-        first_day: (2026, 2, 25),
-        days: 35,
-        calm_days: 14,
-        accounts: 400,
-        contacts: (15, 120),
-        domains: 600,
-        subscribers: 8_000,
-        customers: 2_500,
-        orders_per_day: 1_200.0,
-        hijacks_of_a_kind: 2,
-        attack_messages_max: 6_000,
-    },
-    Scenario {
-        name: "demo",
-        says: "Eleven days of a small company: every hijack once, all benign bursts",
-        first_day: (2026, 3, 23),
-        days: 11,
-        calm_days: 6,
-        accounts: 40,
-        contacts: (8, 30),
-        domains: 220,
-        subscribers: 550,
-        customers: 220,
-        orders_per_day: 110.0,
-        hijacks_of_a_kind: 1,
-        attack_messages_max: 400,
-    },
-    Scenario {
-        name: "small",
-        says: "Eleven days of a very small company, cheap enough for hundreds of seeds: every hijack once",
-        first_day: (2026, 3, 23),
-        days: 11,
-        calm_days: 6,
-        accounts: 16,
-        contacts: (6, 20),
-        domains: 150,
-        subscribers: 250,
-        customers: 80,
-        orders_per_day: 60.0,
-        hijacks_of_a_kind: 1,
-        attack_messages_max: 200,
-    },
-    Scenario {
-        name: "quiet",
-        says: "Two weeks of a company without a hijack: benign bursts only",
-        first_day: (2026, 3, 18),
-        days: 14,
-        calm_days: 6,
-        accounts: 120,
-        contacts: (8, 60),
-        domains: 300,
-        subscribers: 2_000,
-        customers: 600,
-        orders_per_day: 400.0,
-        hijacks_of_a_kind: 0,
-        attack_messages_max: 0,
-    },
-];
 
 /// Why a world could not be written. One line that says what to do.
 #[derive(Debug, thiserror::Error)]
@@ -244,21 +160,13 @@ pub fn simulate(settings: &SimulateSettings, out: &Path) -> Result<Summary, Simu
     director.write_down(settings, out)
 }
 
-/// The row of a name.
-fn scenario(name: &str) -> Result<&'static Scenario, SimulateError> {
-    SCENARIOS.iter().find(|scenario| scenario.name == name).ok_or_else(|| {
-        let known: Vec<&str> = SCENARIOS.iter().map(|scenario| scenario.name).collect();
-        SimulateError::Scenario(name.to_owned(), known.join(", "))
-    })
-}
-
 impl Director {
     fn new(seed: u64, scenario: Scenario, out: &Path) -> Result<Director, SimulateError> {
         let (year, month, day) = scenario.first_day;
         let first: Date = date(year, month, day);
         let calendar = Calendar::new(first, scenario.days)?;
         let world = World::new(seed, scenario.accounts);
-        let receivers = Receivers::new(seed, scenario.domains);
+        let receivers = Receivers::new(seed, scenario.domains, scenario.starttls);
         let sources = sources::sources(seed, &scenario, &world, &receivers);
         let captures = out.join("captures");
         let weeks: Vec<u32> = calendar.weekdays(6).into_iter().filter(|day| *day > 0).collect();

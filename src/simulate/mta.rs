@@ -186,9 +186,11 @@ impl Director {
         let to = self.receivers.address(recipient);
         let (at, dsn, status, words) = match said {
             None => {
+                let (wait, why) =
+                    if visited.refused { (200_000, "refused") } else { (30_000_000, "timed out") };
                 let words =
-                    format!("connect to {}[{}]:25: Connection timed out", visited.host, visited.responder);
-                (visited.at + 30_000_000, "4.4.1".to_owned(), "deferred", words)
+                    format!("connect to {}[{}]:25: Connection {why}", visited.host, visited.responder);
+                (visited.at + wait, "4.4.1".to_owned(), "deferred", words)
             }
             Some(said) => {
                 let status = status_word(&said.words);

@@ -33,8 +33,19 @@ pub(super) struct Provider {
     strictness: f64,
     /// Share of tries that it defers for reasons of its own.
     trouble: f64,
-    /// Its server does not answer any more.
-    pub(super) dead: bool,
+    /// Whether its server still answers.
+    pub(super) life: Life,
+}
+
+/// Whether a server still answers.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub(super) enum Life {
+    /// It does.
+    Answers,
+    /// Nothing listens there: connections are reset.
+    Refuses,
+    /// Nothing is there.
+    Silent,
 }
 
 /// A mail domain.
@@ -112,11 +123,11 @@ pub(super) struct Reputation {
 }
 
 impl Receivers {
-    /// Providers and domains of a world.
-    pub(super) fn new(seed: u64, domains: usize) -> Receivers {
+    /// Providers and domains of a world; `starttls` is the share of providers that offer it.
+    pub(super) fn new(seed: u64, domains: usize, starttls: f64) -> Receivers {
         let mut dice = Dice::new(seed, "receivers");
         let mut providers: Vec<Provider> =
-            (0..names::PROVIDERS.len()).map(|index| big_provider(&mut dice, index)).collect();
+            (0..names::PROVIDERS.len()).map(|index| big_provider(&mut dice, index, starttls)).collect();
         let mut list: Vec<Domain> = names::PROVIDERS
             .iter()
             .enumerate()
@@ -128,7 +139,7 @@ impl Receivers {
             let provider = if dice.chance(0.3) {
                 dice.below(names::PROVIDERS.len())
             } else {
-                providers.push(own_server(&mut dice, providers.len(), &name));
+                providers.push(own_server(&mut dice, providers.len(), &name, starttls));
                 providers.len() - 1
             };
             let weight = dice.lognormal(40.0 / domains as f64, 0.9);
@@ -286,29 +297,29 @@ pub(super) fn own_inbound(host: String, address: IpAddr) -> Provider {
         late_check: false,
         strictness: 1.0,
         trouble: 0.0,
-        dead: false,
+        life: Life::Answers,
     }
 }
 
-fn big_provider(dice: &mut Dice, index: usize) -> Provider {
+fn big_provider(dice: &mut Dice, index: usize, starttls: f64) -> Provider {
     let style = [3, 2, 3, 0, 0, 3, 1, 2, 5, 0, 0, 2][index % 12];
     Provider {
         host: format!("mx.{}.example", names::PROVIDERS[index]),
         v4: (0..4).map(|server| server_address(index, server)).collect(),
         v6: dice.chance(0.6).then(|| server_v6(index)),
         style: &STYLES[style],
-        starttls: dice.chance(0.35),
+        starttls: dice.chance(starttls),
         pipelining: style != 5,
         rtt_us: dice.between(8_000.0, 110_000.0),
         greylists: false,
         late_check: dice.chance(0.15),
         strictness: dice.between(0.9, 1.4),
         trouble: dice.between(0.002, 0.02),
-        dead: false,
+        life: Life::Answers,
     }
 }
 
-fn own_server(dice: &mut Dice, index: usize, domain: &str) -> Provider {
+fn own_server(dice: &mut Dice, index: usize, domain: &str, starttls: f64) -> Provider {
     let style = [0, 0, 0, 1, 1, 2, 2, 2, 4, 5][dice.below(10)];
     let prefix = *dice.pick(&["mx1", "mail", "mx", "smtp", "gw"]);
     Provider {
@@ -316,14 +327,14 @@ fn own_server(dice: &mut Dice, index: usize, domain: &str) -> Provider {
         v4: (0..dice.whole(1, 2) as usize).map(|server| server_address(index, server)).collect(),
         v6: dice.chance(0.2).then(|| server_v6(index)),
         style: &STYLES[style],
-        starttls: dice.chance(0.3),
+        starttls: dice.chance(starttls),
         pipelining: style != 5,
         rtt_us: dice.lognormal(35_000.0, 0.5),
         greylists: dice.chance(0.08),
         late_check: dice.chance(0.1),
         strictness: dice.between(0.3, 1.5),
         trouble: dice.between(0.005, 0.04),
-        dead: dice.chance(0.01),
+        life: [Life::Answers, Life::Refuses, Life::Silent][dice.chance(0.01) as usize * (1 + dice.below(2))],
     }
 }
 
@@ -343,7 +354,7 @@ mod tests {
 
     #[test]
     fn mailboxes_and_domains_have_one_name_each() {
-        let receivers = Receivers::new(3, 500);
+        let receivers = Receivers::new(3, 500, 0.3);
         let names: BTreeSet<&str> = receivers.domains.iter().map(|domain| domain.name.as_str()).collect();
         assert_eq!(names.len(), receivers.domains.len());
         let addresses: BTreeSet<String> =
@@ -353,7 +364,7 @@ mod tests {
 
     #[test]
     fn existence_is_a_property_of_the_address() {
-        let mut receivers = Receivers::new(3, 200);
+        let mut receivers = Receivers::new(3, 200, 0.3);
         let mut dice = Dice::new(3, "test");
         for _ in 0..200 {
             let known = receivers.draw_where(&mut dice, true, |provider| !provider.greylists);

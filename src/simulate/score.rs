@@ -154,8 +154,8 @@ fn right_kinds(kind: HijackKind) -> &'static [Kind] {
         // Seen from outside a foreign machine with the relay's address may be a script behind it.
         HijackKind::LoudBlast => &[Kind::Host, Kind::Relay],
         HijackKind::WorkstationDirect | HijackKind::StarttlsOnly => &[Kind::Host],
-        HijackKind::DormantBlock | HijackKind::Ipv6Rotation => &[Kind::Block],
-        HijackKind::AccountTakeover | HijackKind::LowAndSlow => &[Kind::Account],
+        HijackKind::DormantBlock | HijackKind::Ipv6Rotation | HijackKind::Snowshoe => &[Kind::Block],
+        HijackKind::AccountTakeover | HijackKind::LowAndSlow | HijackKind::CleanList => &[Kind::Account],
         HijackKind::SlowRamp => &[Kind::Relay, Kind::Host, Kind::Account],
     }
 }
@@ -271,9 +271,7 @@ fn cut(text: &str, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::alert::{
-        BlastRadius, Coverage, IncidentRef, SCHEMA_VERSION, SenderRef, Severity, TestRef, Times,
-    };
+    use crate::alert::{IncidentRef, SenderRef, Times};
     use crate::simulate::truth::SeenBy;
 
     fn name(kind: &str, name: &str) -> SenderName {
@@ -282,13 +280,10 @@ mod tests {
 
     fn alert(id: &str, at_seconds: i64, kind: Kind, sender: SenderName, related: Vec<SenderName>) -> Alert {
         let at = Timestamp::from_seconds(at_seconds).to_rfc3339();
-        let times = Times { first: at.clone(), last: at.clone(), event: at.clone(), opened: at };
         Alert {
-            schema_version: SCHEMA_VERSION.into(),
             id: id.into(),
-            change: Change::Opened,
             incident: IncidentRef { id: id.into(), sequence: 0 },
-            times,
+            times: Times { first: at.clone(), last: at.clone(), event: at.clone(), opened: at },
             sender: SenderRef {
                 kind: sender.kind,
                 name: sender.name,
@@ -297,17 +292,7 @@ mod tests {
             },
             related,
             kind,
-            confidence: 0.9,
-            severity: Severity { name: "high".into(), score: 73 },
-            headline: String::new(),
-            evidence: Vec::new(),
-            benign_explanations: Vec::new(),
-            test: TestRef { evidence_nats: 9.0, threshold_nats: 8.0, template: String::new() },
-            blast_radius: BlastRadius { messages: 1, recipients_accepted: 0, addresses: 1 },
-            coverage: Coverage { vantages: Vec::new(), hidden_share: 0.0 },
-            samples: Vec::new(),
-            attack_techniques: Vec::new(),
-            next_steps: Vec::new(),
+            ..Alert::of_trouble("test", id, Timestamp::from_seconds(at_seconds), "", "")
         }
     }
 

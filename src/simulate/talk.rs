@@ -81,6 +81,17 @@ impl Talk {
         talk
     }
 
+    /// A SYN that is reset.
+    pub(super) fn refused(client: End, server: End, at: i64, dice: &mut Dice, rtt_us: f64) -> Talk {
+        let mut talk = Talk::new(client, server, at, dice, rtt_us);
+        talk.emit(true, flag::SYN, &[]);
+        talk.client_next = talk.client_next.wrapping_add(1);
+        talk.now += talk.rtt_us;
+        talk.server_next = 0;
+        talk.emit(false, flag::RST | flag::ACK, &[]);
+        talk
+    }
+
     /// SYNs that nobody answers: three tries, doubling the wait.
     pub(super) fn unanswered(client: End, server: End, at: i64, dice: &mut Dice) -> Talk {
         let mut talk = Talk::new(client, server, at, dice, 0.0);

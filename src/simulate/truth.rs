@@ -49,6 +49,8 @@ pub struct Tally {
     pub sessions: u64,
     /// Connections that nobody answered.
     pub unanswered: u64,
+    /// Connections that were reset at once.
+    pub connections_refused: u64,
     /// Recipients that got a final answer in clear.
     pub deliveries: u64,
     /// Of these accepted.
@@ -83,8 +85,12 @@ pub enum HijackKind {
     StarttlsOnly,
     /// Another address of one /64 for each session.
     Ipv6Rotation,
-    /// A script on a server that mails more every day.
+    /// A script on a server, or malware on a person's own machine, that mails more every day.
     SlowRamp,
+    /// One message from each of many silent addresses of a /24.
+    Snowshoe,
+    /// A stolen password and a clean list: hardly a refusal, in office hours.
+    CleanList,
 }
 
 /// Roads by which an attack could be seen.

@@ -7,7 +7,7 @@ use super::calendar::timestamp;
 use super::dialogue::{Caller, Manners, Offer, Said, hold};
 use super::frames::{End, SHAPES, Shape, shape};
 use super::mta::{Mail, Submitter};
-use super::receivers::{Answer, Recipient, Reputation};
+use super::receivers::{Answer, Life, Recipient, Reputation};
 use super::talk::Talk;
 use super::truth::{BenignBurst, Hijack, Tally, TruthSender, account_name, address_name};
 use super::world::{World, link_address};
@@ -74,6 +74,8 @@ pub(super) struct Visited {
     pub(super) host: String,
     /// The server's address.
     pub(super) responder: IpAddr,
+    /// Whether the connection was reset.
+    pub(super) refused: bool,
     /// The answers to each job's recipients; `None` where nobody answered.
     pub(super) said: Option<Vec<Vec<Said>>>,
 }
@@ -114,10 +116,16 @@ impl Director {
             hops: 7 + (first.domain % 11) as u8,
         };
         let host = provider.host.clone();
-        if visitor.cut_off || provider.dead {
-            self.ledger.unanswered(visitor.source);
-            self.captures.add(Talk::unanswered(client, server, at, &mut self.dice));
-            return Visited { at, greeted_at: at, host, responder, said: None };
+        let life = if visitor.cut_off { Life::Silent } else { provider.life };
+        if life != Life::Answers {
+            let rtt = provider.rtt_us;
+            self.ledger.unreached(visitor.source, life);
+            self.captures.add(match life {
+                Life::Refuses => Talk::refused(client, server, at, &mut self.dice, rtt),
+                _ => Talk::unanswered(client, server, at, &mut self.dice),
+            });
+            let refused = life == Life::Refuses;
+            return Visited { at, greeted_at: at, host, responder, refused, said: None };
         }
         let offers = jobs
             .iter()
@@ -136,7 +144,7 @@ impl Director {
         for (job, said) in jobs.iter().zip(&held.said) {
             self.ledger.wire(visitor.source, job, said, held.tls);
         }
-        Visited { at, greeted_at: held.greeted_at, host, responder, said: Some(held.said) }
+        Visited { at, greeted_at: held.greeted_at, host, responder, refused: false, said: Some(held.said) }
     }
 }
 
@@ -176,8 +184,11 @@ impl Ledger {
         self.wire.entry(source).or_default().sessions += 1;
     }
 
-    fn unanswered(&mut self, source: IpAddr) {
-        self.wire.entry(source).or_default().unanswered += 1;
+    fn unreached(&mut self, source: IpAddr, life: Life) {
+        let tally = self.wire.entry(source).or_default();
+        let count =
+            if life == Life::Refuses { &mut tally.connections_refused } else { &mut tally.unanswered };
+        *count += 1;
     }
 
     /// What the wire shows of one message.

@@ -4,7 +4,7 @@
 //! [`BATCH_MAX`] records a write. *Spec*: docs/alerts.md, sinks.
 //!
 //! The cursor carries a note: which file it was, and how long when the cursor was saved. A crash between writing
-//! and saving leaves bytes behind that length. When the file is opened again they are compared with what would be
+//! and saving leaves bytes behind that length; so the note is saved before the first byte. When the file is opened again they are compared with what would be
 //! written next: whole records count as delivered, a torn rest is cut off. After an error the file is closed and
 //! all of this is done again: a descriptor whose fsync failed once is never trusted.
 
@@ -84,20 +84,21 @@ impl Log {
     /// Appends what is not there yet; returns how many of the letters are in the file now.
     fn append(&mut self, letters: &[Letter], place: &mut String) -> io::Result<usize> {
         let records: Vec<String> = letters.iter().map(|letter| (self.format.encode)(&letter.alert)).collect();
-        let mut present = 0;
         if self.file.is_none() {
             let (file, found) = open_checked(&self.path, serde_json::from_str(place).ok(), &records)?;
-            present = found.present;
-            if found.more_follow {
-                // Records of the next batch stand behind these: they are looked at when it comes.
-                *place = note(&file, Some(found.end))?;
-                return Ok(present);
+            let noted = note(&file, Some(found.end))?;
+            if !found.more_follow {
+                self.file = Some(file);
             }
-            self.file = Some(file);
+            // Where we stand is saved before anything is written there: a crash in between could not tell
+            // what of it is ours. (Records of a later batch may follow: they are looked at when it comes.)
+            if found.present > 0 || found.more_follow || noted != *place {
+                *place = noted;
+                return Ok(found.present);
+            }
         }
         let Some(file) = &mut self.file else { return Ok(0) };
-        let rest = records[present..].concat();
-        file.write_all(rest.as_bytes())?;
+        file.write_all(records.concat().as_bytes())?;
         file.sync_data()?;
         *place = note(file, None)?;
         Ok(records.len())
@@ -140,10 +141,7 @@ fn open_checked(path: &Path, place: Option<Place>, records: &[String]) -> io::Re
     match place {
         Some(place) if same(&metadata, &place) && metadata.len() >= place.bytes => {
             let found = compare(&mut file, place.bytes, records)?;
-            if !found.more_follow && found.end < metadata.len() {
-                file.set_len(found.end)?;
-                file.sync_all()?;
-            }
+            cut_torn(&file, &found)?;
             Ok((file, found))
         }
         // Renamed since: what was written before the crash is in the old file, if it is still there.
@@ -153,15 +151,18 @@ fn open_checked(path: &Path, place: Option<Place>, records: &[String]) -> io::Re
                 .flatten()
                 .find(|entry| entry.metadata().is_ok_and(|metadata| same(&metadata, &place)));
             if let Some(old) = old {
-                found.present = compare(&mut File::open(old.path())?, place.bytes, records)?.present;
+                let mut old = File::options().read(true).write(true).open(old.path())?;
+                let behind = compare(&mut old, place.bytes, records)?;
+                found.present = behind.present;
+                cut_torn(&old, &behind)?;
             }
-            end_torn_line(&mut file, metadata.len())?;
+            found.end = end_torn_line(&mut file, metadata.len())?;
             Ok((file, found))
         }
         // New to us, or cut short by a copying rotation.
         _ => {
-            end_torn_line(&mut file, metadata.len())?;
-            Ok((file, Found { present: 0, end: metadata.len(), more_follow: false }))
+            let end = end_torn_line(&mut file, metadata.len())?;
+            Ok((file, Found { present: 0, end, more_follow: false }))
         }
     }
 }
@@ -184,18 +185,30 @@ fn compare(file: &mut File, bytes: u64, records: &[String]) -> io::Result<Found>
     Ok(found)
 }
 
-/// A last line without its end, in a file whose story we do not know, gets one: ours begin on their own line.
-fn end_torn_line(file: &mut File, length: u64) -> io::Result<()> {
-    if length == 0 {
+/// Cuts off what a crash left of a record.
+fn cut_torn(file: &File, found: &Found) -> io::Result<()> {
+    if found.more_follow || file.metadata()?.len() <= found.end {
         return Ok(());
+    }
+    file.set_len(found.end)?;
+    file.sync_all()
+}
+
+/// A last line without its end, in a file whose story we do not know, gets one: ours begin on their own line.
+/// Returns the length after it.
+fn end_torn_line(file: &mut File, length: u64) -> io::Result<u64> {
+    if length == 0 {
+        return Ok(0);
     }
     let mut last = [0u8];
     file.seek(SeekFrom::Start(length - 1))?;
     file.read_exact(&mut last)?;
-    if last != *b"\n" {
-        file.write_all(b"\n")?;
+    if last == *b"\n" {
+        return Ok(length);
     }
-    Ok(())
+    file.write_all(b"\n")?;
+    file.sync_data()?;
+    Ok(length + 1)
 }
 
 fn parent(path: &Path) -> &Path {

@@ -264,9 +264,8 @@ impl Session {
         }
         if self.mode == Mode::Data && class != 3 && !self.sending.answered {
             let end = MessageEnd { size_bytes: None, after_close: false };
-            if let Some(after) = self.sending.after_suspect.take() {
-                let suspect_bytes = self.sending.finder.bytes().saturating_sub(after.len() as u64 + 3);
-                let size_bytes = (!self.sending.gap).then_some(suspect_bytes);
+            if let Some((bytes, after)) = self.sending.suspect.take() {
+                let size_bytes = (!self.sending.gap).then_some(bytes);
                 self.settle(MessageEnd { size_bytes, ..end }, true, outlet);
                 return self.reread(&after, outlet);
             }
@@ -283,7 +282,7 @@ impl Session {
                 return;
             }
         }
-        if let Some(after) = self.sending.after_suspect.take().filter(|_| self.mode == Mode::Command) {
+        if let Some((_, after)) = self.sending.suspect.take().filter(|_| self.mode == Mode::Command) {
             self.reread(&after, outlet);
             if !self.pending.is_empty() {
                 return self.answer_front(outlet);

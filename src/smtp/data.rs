@@ -22,6 +22,8 @@ pub struct EndFinder {
     state: State,
     /// Octets looked at, the end included.
     bytes: u64,
+    /// Octets before the dot found last.
+    dot_at: u64,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +37,7 @@ enum State {
 
 impl Default for EndFinder {
     fn default() -> EndFinder {
-        EndFinder { before: *b"\r\n", state: State::Text, bytes: 0 }
+        EndFinder { before: *b"\r\n", state: State::Text, bytes: 0, dot_at: 0 }
     }
 }
 
@@ -48,6 +50,7 @@ impl EndFinder {
                 State::Text => match self.next_dot(bytes, at) {
                     Some(dot) => {
                         let strict = self.two_before(bytes, dot) == *b"\r\n";
+                        self.dot_at = self.bytes + dot as u64;
                         (State::Dot(strict), None, dot + 1 - at)
                     }
                     None => (State::Text, None, bytes.len() - at),
@@ -75,9 +78,9 @@ impl EndFinder {
         (at, None)
     }
 
-    /// Octets of the message so far, without the end.
+    /// Octets of the message before the end that was found last.
     pub fn message_bytes(&self) -> u64 {
-        self.bytes.saturating_sub(3)
+        self.dot_at
     }
 
     /// Octets so far, whatever they are.

@@ -228,9 +228,9 @@ impl WireRoad {
         // Both counters are borrowed apart while the segment is taken.
         let mut flow_counters = std::mem::take(&mut self.counters.flow);
         let mut around = Surroundings { at, budget: &mut self.budget, counters: &mut flow_counters };
-        let seen = connection.seen_after(side);
-        let mut outlet =
-            Outlet { at, one_sided: !seen.1, originator_seen: seen.0, out, counters: &mut self.counters };
+        let one_sided = connection.is_alone(Side::Originator);
+        let originator_seen = side == Side::Originator || connection.is_seen(Side::Originator);
+        let mut outlet = Outlet { at, one_sided, originator_seen, out, counters: &mut self.counters };
         let midstream = connection.is_midstream();
         connection.segment(side, segment, &mut around, &mut |event| {
             let session = session.get_or_insert_with(|| {
@@ -274,7 +274,14 @@ impl WireRoad {
             self.close(place, at, SessionEnd::Closed, out);
         }
         if from_server && let Some(place) = self.table.find(&FlowKey::new(destination, source)) {
-            return Some((place, Side::Responder));
+            let superseded = self
+                .table
+                .peek(place)
+                .is_some_and(|flow| flow.connection.is_superseded_by(Side::Responder, segment));
+            if !superseded {
+                return Some((place, Side::Responder));
+            }
+            self.close(place, at, SessionEnd::Closed, out);
         }
         // With a server's port on both sides, SYN tells who opened; else the lower of both is the server's.
         let answers = segment.flags.has(Flags::SYN) && segment.flags.has(Flags::ACK);

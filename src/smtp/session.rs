@@ -96,8 +96,9 @@ pub(super) struct Sending {
     pub(super) gap: bool,
     /// The server has answered before the end.
     pub(super) answered: bool,
-    /// What came after the first end that is no strict one: to some servers, commands.
-    pub(super) after_suspect: Option<Vec<u8>>,
+    /// The first end that is no strict one: octets of the message before it, and what came after it,
+    /// which are commands to some servers.
+    pub(super) suspect: Option<(u64, Vec<u8>)>,
 }
 
 /// A session.
@@ -295,8 +296,7 @@ impl Session {
         }
         if self.pending.is_empty() {
             // The client goes on: whoever saw an end of data earlier would have answered by now.
-            self.sending.after_suspect =
-                self.sending.after_suspect.take().filter(|_| self.mode == Mode::Data);
+            self.sending.suspect = self.sending.suspect.take().filter(|_| self.mode == Mode::Data);
         }
         if !std::mem::replace(&mut self.client_spoke, true) && begins_tls(bytes) {
             if self.responder_port != 465 {
@@ -370,7 +370,7 @@ impl Session {
 
     fn read_message(&mut self, rest: &mut &[u8], outlet: &mut Outlet<'_>) {
         let (taken, end) = self.sending.finder.feed(rest);
-        if let Some(after) = &mut self.sending.after_suspect {
+        if let Some((_, after)) = &mut self.sending.suspect {
             let room = limits::WAITING_CLIENT_BYTES_MAX.saturating_sub(after.len());
             after.extend_from_slice(rest.get(..taken.min(room)).unwrap_or_default());
         }
@@ -379,7 +379,8 @@ impl Session {
             None => {}
             Some(End::Suspect) => {
                 self.odd(Oddity::SmugglingSuspect, outlet);
-                self.sending.after_suspect.get_or_insert_default();
+                let size_bytes = self.sending.finder.message_bytes();
+                self.sending.suspect.get_or_insert((size_bytes, Vec::new()));
             }
             Some(End::Strict) => {
                 self.mode = Mode::Command;
@@ -389,8 +390,8 @@ impl Session {
                 }
                 let size_bytes = (!self.sending.gap).then(|| self.sending.finder.message_bytes());
                 let end = MessageEnd { size_bytes, after_close: self.closing };
-                let after_suspect = self.sending.after_suspect.take();
-                self.sending = Sending { after_suspect, ..Sending::default() };
+                let suspect = self.sending.suspect.take();
+                self.sending = Sending { suspect, ..Sending::default() };
                 self.push(Pending::EndOfData(end));
             }
         }
@@ -619,7 +620,7 @@ impl Session {
                 self.mode = Mode::Data;
                 self.sending.gap = true;
                 self.sending.finder.gap();
-                self.sending.after_suspect = None;
+                self.sending.suspect = None;
             }
             Mode::Chunk(left, last) if bytes < left => {
                 self.sending.gap = true;

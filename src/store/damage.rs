@@ -136,8 +136,8 @@ pub fn salvage(aside: &Path, into: &mut Connection, key: &InstallKey) -> rusqlit
         return Err(error);
     }
     salvage_positions(&old, &transaction, key)?;
-    for (name, cursor, place) in sinks(&old, key).map(|(list, _)| list).unwrap_or_default() {
-        put_sink(&transaction, key, &name, cursor.min(last), &place)?;
+    for sink in sinks(&old, key).map(|(list, _)| list).unwrap_or_default() {
+        put_sink(&transaction, key, &sink.name, sink.cursor.min(last), &sink.place)?;
     }
     transaction.commit()?;
     Ok(kept)

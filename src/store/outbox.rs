@@ -72,8 +72,8 @@ impl Outbox {
         let mut register = || -> rusqlite::Result<Cursor> {
             let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let (sinks, _) = tables::sinks(&transaction, &self.key)?;
-            if let Some((_, seq, place)) = sinks.into_iter().find(|(name, ..)| name == sink) {
-                return Ok(Cursor { seq, place });
+            if let Some(known) = sinks.into_iter().find(|known| known.name == sink) {
+                return Ok(Cursor { seq: known.cursor, place: known.place });
             }
             let seq: i64 =
                 transaction.query_row("SELECT COALESCE(MAX(seq), 0) FROM alert", [], |row| row.get(0))?;
@@ -88,8 +88,8 @@ impl Outbox {
     pub fn forget_all_but(&mut self, sinks: &[&str]) -> Result<(), StoreError> {
         let forget = || -> rusqlite::Result<()> {
             let (known, _) = tables::sinks(&self.connection, &self.key)?;
-            for (name, ..) in known.iter().filter(|(name, ..)| !sinks.contains(&name.as_str())) {
-                self.connection.execute("DELETE FROM sink WHERE name = ?1", [name])?;
+            for sink in known.iter().filter(|sink| !sinks.contains(&sink.name.as_str())) {
+                self.connection.execute("DELETE FROM sink WHERE name = ?1", [&sink.name])?;
             }
             Ok(())
         };

@@ -176,19 +176,27 @@ pub fn put_sink(
     Ok(())
 }
 
-/// Name, cursor and place of all sinks whose seal is whole, and whether any is broken.
-pub fn sinks(
-    connection: &Connection,
-    key: &InstallKey,
-) -> rusqlite::Result<(Vec<(String, i64, String)>, bool)> {
+/// A sink's row.
+pub struct SinkRow {
+    /// Its name.
+    pub name: String,
+    /// All alerts up to this place are done.
+    pub cursor: i64,
+    /// The sink's own note.
+    pub place: String,
+}
+
+/// All sinks whose seal is whole, and whether any is broken.
+pub fn sinks(connection: &Connection, key: &InstallKey) -> rusqlite::Result<(Vec<SinkRow>, bool)> {
     let mut statement = connection.prepare("SELECT name, cursor, place, seal FROM sink ORDER BY name")?;
     let mut rows = statement.query([])?;
     let (mut list, mut broken) = (Vec::new(), false);
     while let Some(row) = rows.next()? {
-        let (name, cursor, place): (String, i64, String) = (row.get(0)?, row.get(1)?, row.get(2)?);
-        let found: i64 = row.get(3)?;
-        if found == seal(key, &[b"sink", name.as_bytes(), &cursor.to_le_bytes(), place.as_bytes()]) {
-            list.push((name, cursor, place));
+        let sink = SinkRow { name: row.get(0)?, cursor: row.get(1)?, place: row.get(2)? };
+        let parts: [&[u8]; 4] =
+            [b"sink", sink.name.as_bytes(), &sink.cursor.to_le_bytes(), sink.place.as_bytes()];
+        if row.get::<_, i64>(3)? == seal(key, &parts) {
+            list.push(sink);
         } else {
             broken = true;
         }

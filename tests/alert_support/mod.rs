@@ -41,6 +41,7 @@ pub fn change_with(what: Change, sender: SenderId, text: &mut dyn FnMut() -> Vec
         client: Some("2001:db8::7".parse().unwrap()),
         responder: Some("198.51.100.25".parse().unwrap()),
         reverse_path: Some(untrusted(512)),
+        forward_path: None,
         forward_domain: Some(untrusted(512)),
         forward_path_digest: Some(0xfeed + n),
         code: Some(550),

@@ -15,11 +15,19 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::path::Path;
 use std::sync::Arc;
 
+pub mod disk;
+pub mod pipeline;
+
 /// A new engine.
 pub fn engine(key: InstallKey) -> Engine {
+    engine_with(key, Settings::default())
+}
+
+/// A new engine with settings.
+pub fn engine_with(key: InstallKey, settings: Settings) -> Engine {
     let networks = vec!["10.0.0.0/8".parse().unwrap()];
     let company = Arc::new(Company::new(networks, &["corp.example".into()], vec![], CivilClock::utc()));
-    Engine::new(company, Model::shipped().unwrap(), Settings::default(), key)
+    Engine::new(company, Model::shipped().unwrap(), settings, key)
 }
 
 /// One delivery of sender number `sender`, `seconds` after a fixed Monday.
@@ -60,10 +68,15 @@ pub fn alert(n: i64) -> portreeve::alert::Alert {
     portreeve::alert::Alert::of_trouble("test", &n.to_string(), at, &format!("Alert number {n}."), "Nothing.")
 }
 
-/// A temporary directory, in memory where there is such a place: these tests are about bytes, not about disks.
-pub fn quick_directory() -> tempfile::TempDir {
+/// Where files are quick: in memory where there is such a place. These tests are about bytes, not about disks.
+pub fn quick_place() -> std::path::PathBuf {
     let memory = Path::new("/dev/shm");
-    if memory.is_dir() { tempfile::tempdir_in(memory).unwrap() } else { tempfile::tempdir().unwrap() }
+    if memory.is_dir() { memory.into() } else { std::env::temp_dir() }
+}
+
+/// A temporary directory there.
+pub fn quick_directory() -> tempfile::TempDir {
+    tempfile::tempdir_in(quick_place()).unwrap()
 }
 
 /// Copies all files of a directory, not what is below it.
