@@ -4,7 +4,7 @@
 
 use portreeve::company::Company;
 use portreeve::mail::Verdict;
-use portreeve::mta::{LogCounters, LogRoad, LogSettings, LogSource, SourceId};
+use portreeve::mta::{LogCounters, LogRoad, LogSettings, LogSource, SourceId, dialect_named};
 use portreeve::observation::{Delivery, Fact, Observation};
 use portreeve::tail::LogFile;
 use portreeve::time::{CivilClock, Timestamp};
@@ -175,5 +175,68 @@ fn what_is_no_log_is_known_as_such() {
     pcap.extend((0..4_000u32).map(|i| (i * 7) as u8));
     for head in [&pcap[..], b"", b"\x7fELF\x02\x01\x01", b"hello\nworld\n", b"{\"a\":1}\n"] {
         assert!(LogRoad::looks_like(head).is_none());
+    }
+}
+
+#[test]
+fn an_exim_log_counts_as_eximstats_counts_it() {
+    let Some(file) = open("azatot-exim-out/data/out") else { return };
+    let (counters, out) = replay(file);
+    assert_eq!((counters.lines, counters.unparsed, counters.ambiguous), (10_000, 0, 0));
+    // eximstats: 1,910 messages delivered to 2,136 addresses (361 of them to :blackhole:), that is its `=>`
+    // and `->` lines. Its 129 failed messages are 291 `**` lines, one a recipient.
+    assert_eq!((counters.delivered, counters.bounced, counters.discarded), (2_136, 291, 361));
+    // One for each `==` line; none of them says that its time has not come.
+    assert_eq!(counters.deferred, 3_069);
+    // eximstats takes 371 answers of receivers for rejections of ours ('Recipient address rejected' in an
+    // error text); there is none.
+    assert_eq!(counters.rejected, 0);
+    assert!(deliveries(&out).all(|(_, delivery)| delivery.forward_path.is_some()));
+    let from_one = deliveries(&out)
+        .filter(|(seen, _)| seen.sender.client == Some("84.154.134.45".parse().unwrap()))
+        .count();
+    assert!(from_one > 1_000, "{from_one}");
+}
+
+#[test]
+fn exims_own_suite_has_no_line_that_cannot_be_read() {
+    for kind in ["log", "rejectlog"] {
+        let Ok(entries) = std::fs::read_dir(Path::new(LOGS).join("exim-testsuite/test").join(kind)) else {
+            eprintln!("skipped: the logs of Exim's suite are not here");
+            return;
+        };
+        let (mut arrivals, mut delivered, mut flags) = (0, 0, 0);
+        for entry in entries {
+            let path = entry.unwrap().path();
+            let mut road = LogRoad::new(company(), LogSettings::default());
+            let dialect = dialect_named("exim");
+            let source = road.add_source(LogSource {
+                name: "exim".into(),
+                dialect,
+                zone: jiff::tz::TimeZone::UTC,
+                modified_at: None,
+            });
+            let mut file = LogFile::open(&path).unwrap();
+            let mut out = Vec::new();
+            while let Some(line) = file.next_line().unwrap() {
+                // The suite separates the logs of its two Exims by a line of its own.
+                if line.starts_with(b"********") {
+                    continue;
+                }
+                road.line(source, line, &mut out);
+                let flag = |wanted: &[&str]| {
+                    line.split(|byte| *byte == b' ')
+                        .nth(3)
+                        .is_some_and(|flag| wanted.iter().any(|w| w.as_bytes() == flag))
+                };
+                arrivals += u64::from(flag(&["<="]));
+                flags += u64::from(flag(&["=>", "->", ">>"]));
+            }
+            let counters = road.counters();
+            delivered += counters.delivered;
+            assert_eq!(counters.unparsed_samples, Vec::<String>::new(), "{}", path.display());
+        }
+        eprintln!("{kind}: {arrivals} arrivals, {flags} delivery flags, {delivered} delivered");
+        assert!(delivered <= flags);
     }
 }

@@ -11,6 +11,7 @@
 //! A sender writes part of most lines. So every field is read from a side that the MTA controls, and
 //! where two readings remain, none is taken: the field is `None` and the line counted as ambiguous.
 
+mod exim;
 pub mod fields;
 mod postfix;
 mod queue;
@@ -34,7 +35,8 @@ pub struct Dialect {
     pub(crate) split: for<'l> fn(&mut Memory, &'l [u8]) -> Option<Line<'l>>,
     /// Whether it is the dialect of a syslog program.
     pub(crate) claims: fn(program: &[u8]) -> bool,
-    /// Whether a line is surely of this dialect, told without a head before it.
+    /// Whether a line is surely of this dialect by its own form. Dialects that are read through syslog only
+    /// are recognised as such.
     pub(crate) recognises: fn(line: &[u8]) -> bool,
     /// What the line says.
     pub(crate) read: fn(&Line, &mut Memory, Emit) -> Fate,
@@ -50,13 +52,14 @@ pub const DIALECTS: &[Dialect] = &[
         about: "the log of a machine: each line is read by the dialect of the program that wrote it",
         split: |_, line| syslog::split(line),
         claims: |_| false,
-        recognises: |line| syslog::split(line).is_some(),
+        recognises: syslog::is_surely,
         read: |line, memory, emit| match program_dialect(line.program) {
             Some(dialect) => (dialect.read)(line, memory, emit),
             None => Fate::Ignored,
         },
     },
     postfix::DIALECT,
+    exim::DIALECT,
 ];
 
 /// The dialect of a user's choice.
@@ -205,4 +208,52 @@ impl Outcome<'_> {
             passed_to: None,
         }
     }
+}
+
+/// Reads one line in isolation and prints what it says.
+#[cfg(test)]
+fn says(dialect: &Dialect, line: &str) -> (Fate, Vec<String>) {
+    let mut memory = Memory::default();
+    let head = (dialect.split)(&mut memory, line.as_bytes()).unwrap();
+    let mut parts = Vec::new();
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let maybe = |bytes: Option<&[u8]>| bytes.map_or("?".into(), text);
+    let fate = (dialect.read)(&head, &mut memory, &mut |id, part| {
+        parts.push(match part {
+            Part::Origin(o) => format!(
+                "{} origin begins={} client={:?} account={} original={:?}/{} from={} size={:?} rcpts={:?}",
+                text(id),
+                o.begins,
+                o.client,
+                maybe(o.account),
+                o.original_client,
+                maybe(o.original_id),
+                maybe(o.reverse_path),
+                o.size_bytes,
+                o.recipients
+            ),
+            Part::Outcome(o) => format!(
+                "{} to={} {:?} {:?} by={:?} tried={:?} code={:?} enhanced={} as={}",
+                text(id),
+                maybe(o.forward_path),
+                o.route,
+                o.status,
+                o.responder,
+                o.attempted,
+                o.reply.as_ref().and_then(|reply| reply.code),
+                o.reply
+                    .as_ref()
+                    .and_then(|reply| reply.enhanced)
+                    .map_or("?".into(), |e| format!("{}.{}.{}", e.class, e.subject, e.detail)),
+                maybe(o.passed_to)
+            ),
+            Part::Login { account, client, succeeded } => {
+                format!("{} login {} {client:?} {succeeded}", text(id), maybe(account))
+            }
+            Part::Removed => format!("{} removed", text(id)),
+            Part::Expired => format!("{} expired", text(id)),
+            Part::Rejected => format!("{} rejected", text(id)),
+        })
+    });
+    (fate, parts)
 }

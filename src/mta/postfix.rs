@@ -18,7 +18,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     about: "Postfix, through syslog or its own maillog_file",
     split: |_, line| syslog::split(line),
     claims: |program| daemon(program).is_some(),
-    recognises: |line| syslog::split(line).is_some_and(|line| daemon(line.program).is_some()),
+    recognises: |_| false,
     read,
 };
 
@@ -180,7 +180,7 @@ fn read_smtpd(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
 fn read_proxy_accept(rest: &[u8], emit: Emit) -> Fate {
     let Some((_, client, rest)) = take_host(rest) else { return Fate::Unparsed };
     let Some((answer, tail)) = split_once(skip_port(rest), b"; from=<") else { return Fate::Unparsed };
-    let Some(id) = queued_as(answer) else { return Fate::Ignored };
+    let Some(id) = fields::taken_as(answer) else { return Fate::Ignored };
     // HELO names hold no blank and no bracket (smtpd replaces them), so the last one is Postfix's own.
     let account = rsplit_once(tail, b" helo=<")
         .and_then(|(_, tail)| split_once(tail, b"> sasl_username=<"))
@@ -277,7 +277,7 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
         return Fate::Ambiguous;
     }
     let responder = take_host(attempt.relay).and_then(|(_, address, _)| address);
-    let passed_to = if attempt.status == Status::Sent { queued_as(attempt.words) } else { None };
+    let passed_to = if attempt.status == Status::Sent { fields::taken_as(attempt.words) } else { None };
     let outcome = Outcome {
         origin: Origin::default(),
         forward_path: Some(path),
@@ -404,13 +404,6 @@ fn attempted(words: &[u8]) -> Option<IpAddr> {
     take_host(host)?.1
 }
 
-/// `… queued as 218BEDC28EC`, in a message that a server of ours took.
-fn queued_as(answer: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = rsplit_once(answer, b"queued as ")?;
-    let end = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric()).count();
-    rest.get(..end).filter(|id| looks_like_id(id))
-}
-
 /// The value after `name`, up to the next field that smtpd may add.
 fn field<'l>(rest: &'l [u8], name: &[u8]) -> Option<&'l [u8]> {
     let (_, value) = split_once(rest, name)?;
@@ -433,51 +426,8 @@ fn skip_port(text: &[u8]) -> &[u8] {
 mod tests {
     use super::*;
 
-    /// Reads one line in isolation and prints what it says.
     fn says(line: &str) -> (Fate, Vec<String>) {
-        let line = format!("Nov 24 20:14:01 mx1 postfix/{line}");
-        let head = syslog::split(line.as_bytes()).unwrap();
-        let mut parts = Vec::new();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let maybe = |bytes: Option<&[u8]>| bytes.map_or("?".into(), text);
-        let fate = read(&head, &mut Memory::default(), &mut |id, part| {
-            parts.push(match part {
-                Part::Origin(o) => format!(
-                    "{} origin begins={} client={:?} account={} original={:?}/{} from={} size={:?} rcpts={:?}",
-                    text(id),
-                    o.begins,
-                    o.client,
-                    maybe(o.account),
-                    o.original_client,
-                    maybe(o.original_id),
-                    maybe(o.reverse_path),
-                    o.size_bytes,
-                    o.recipients
-                ),
-                Part::Outcome(o) => format!(
-                    "{} to={} {:?} {:?} by={:?} tried={:?} code={:?} enhanced={} as={}",
-                    text(id),
-                    maybe(o.forward_path),
-                    o.route,
-                    o.status,
-                    o.responder,
-                    o.attempted,
-                    o.reply.as_ref().and_then(|reply| reply.code),
-                    o.reply
-                        .as_ref()
-                        .and_then(|reply| reply.enhanced)
-                        .map_or("?".into(), |e| format!("{}.{}.{}", e.class, e.subject, e.detail)),
-                    maybe(o.passed_to)
-                ),
-                Part::Login { account, client, succeeded } => {
-                    format!("{} login {} {client:?} {succeeded}", text(id), maybe(account))
-                }
-                Part::Removed => format!("{} removed", text(id)),
-                Part::Expired => format!("{} expired", text(id)),
-                Part::Rejected => format!("{} rejected", text(id)),
-            })
-        });
-        (fate, parts)
+        super::super::says(&DIALECT, &format!("Nov 24 20:14:01 mx1 postfix/{line}"))
     }
 
     fn parsed(line: &str) -> Vec<String> {

@@ -31,6 +31,17 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
     Some(Line { stamp: Some(stamp), host: Some(host), program, text })
 }
 
+/// Whether a line is surely one of syslog: its program is followed by a colon or by its process id.
+pub fn is_surely(line: &[u8]) -> bool {
+    let Some(head) = split(line) else { return false };
+    // The text is the line's end: what stands before it ends the tag.
+    let before = line.len().saturating_sub(head.text.len());
+    let tag = line.get(..before).unwrap_or_default().trim_ascii_end();
+    !head.program.is_empty()
+        && head.program.iter().all(u8::is_ascii_graphic)
+        && (tag.ends_with(b":") || tag.ends_with(b"]") || head.stamp.is_none() || line.starts_with(b"<"))
+}
+
 /// `<22>` before everything else.
 fn skip_priority(line: &[u8]) -> &[u8] {
     let Some(rest) = line.strip_prefix(b"<") else { return line };
