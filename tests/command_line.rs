@@ -260,7 +260,11 @@ fn the_demo_ends_well() {
 /// Legitimate bulk mailers of the real world: nobody is accused.
 #[test]
 fn real_bulk_mailers_are_not_accused() {
-    for (name, pattern) in [("fgforrest-pda", "fgforrest"), ("bobagold-postfix-log-parser", "bobagold")] {
+    for (name, dialect) in [
+        ("fgforrest-pda", "postfix"),
+        ("bobagold-postfix-log-parser", "postfix"),
+        ("azatot-exim-out", "exim"),
+    ] {
         let directory = Path::new("../shared/data/logs").join(name);
         let Ok(entries) = std::fs::read_dir(&directory) else {
             println!("skipped: {} is not here", directory.display());
@@ -275,9 +279,9 @@ fn real_bulk_mailers_are_not_accused() {
                 logs.push(path.display().to_string());
             }
         }
-        assert!(!logs.is_empty(), "{pattern}");
+        assert!(!logs.is_empty(), "{name}");
         for log in logs {
-            let out = portreeve(&["replay", "--as", "postfix", &log]);
+            let out = portreeve(&["replay", "--as", dialect, &log]);
             assert_eq!(code(&out), 0, "{}", text(&out.stderr));
             assert!(out.stdout.is_empty(), "{log}: {}", text(&out.stdout));
         }
