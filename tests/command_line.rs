@@ -287,3 +287,97 @@ fn real_bulk_mailers_are_not_accused() {
         }
     }
 }
+
+/// Sends a signal to a child and waits for its end.
+fn interrupt(child: std::process::Child) -> Output {
+    let killed = Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    child.wait_with_output().unwrap()
+}
+
+fn watch(arguments: &[&str]) -> std::process::Child {
+    Command::new(env!("CARGO_BIN_EXE_portreeve"))
+        .arg("watch")
+        .args(arguments)
+        .stdout(std::process::Stdio::piped())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap()
+}
+
+/// Waits until a condition holds, for at most a minute.
+fn until(holds: impl Fn() -> bool) {
+    let began = std::time::Instant::now();
+    while !holds() {
+        assert!(began.elapsed().as_secs() < 60, "it never came");
+        std::thread::yield_now();
+    }
+}
+
+/// A log that is followed raises the alerts that a replay of it raises; Ctrl-C drains, and a second run with the
+/// same state goes on behind what was read.
+#[test]
+fn a_followed_log_is_judged_and_ctrl_c_drains() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let relay =
+        files("logs").into_iter().find(|path| path.contains("mx-out2") && !path.ends_with(".gz")).unwrap();
+    let config = world().join("portreeve.toml").display().to_string();
+    let (log, state) = (path("mail.log"), path("state"));
+    std::fs::copy(&relay, &log).unwrap();
+    let sink = format!(
+        "{}\n[[sink]]\ntype = \"file\"\npath = {:?}\n",
+        std::fs::read_to_string(&config).unwrap(),
+        path("alerts")
+    );
+    std::fs::write(path("portreeve.toml"), sink).unwrap();
+    let replayed = replay(&["-q"], &[log.clone()]);
+    let wanted = text(&replayed.stdout).lines().filter(|line| line.contains("\"change\":\"opened\"")).count();
+    assert!(wanted > 0, "the log holds no hijack");
+    let opened = || {
+        let alerts = std::fs::read_to_string(path("alerts")).unwrap_or_default();
+        alerts.lines().filter(|line| line.contains("\"change\":\"opened\"")).count()
+    };
+    let arguments = ["-c", &path("portreeve.toml"), "-l", &log, "--state", &state, "--from-start"];
+    let child = watch(&arguments);
+    until(|| opened() >= wanted);
+    let out = interrupt(child);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    assert!(text(&out.stderr).contains("incidents opened"), "{}", text(&out.stderr));
+    let before = std::fs::read_to_string(path("alerts")).unwrap();
+    let child = watch(&arguments);
+    // The second run holds the state open, so it has read where the first one stopped.
+    let database = format!("{state}/state.db-wal");
+    until(|| std::fs::metadata(&database).is_ok());
+    let out = interrupt(child);
+    assert_eq!(code(&out), 0, "{}", text(&out.stderr));
+    assert_eq!(std::fs::read_to_string(path("alerts")).unwrap(), before, "something was judged twice");
+}
+
+/// An interface without traffic lets Ctrl-C through. Needs the right to capture.
+#[test]
+fn a_quiet_interface_lets_ctrl_c_through() {
+    let child = watch(&["-i", "lo"]);
+    let id = child.id();
+    // The program catches the signal only once it watches; /proc tells when it does.
+    let catches = || {
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+        let mask = status
+            .lines()
+            .find_map(|line| line.strip_prefix("SigCgt:"))
+            .unwrap_or_default()
+            .trim()
+            .to_owned();
+        let ended = status.is_empty() || status.contains("State:\tZ");
+        ended || u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & (1 << 1) != 0)
+    };
+    until(catches);
+    let out = interrupt(child);
+    let error = text(&out.stderr);
+    if error.contains("may not capture") {
+        println!("skipped: this user may not capture packets");
+        return;
+    }
+    assert_eq!(code(&out), 0, "{error}");
+    assert!(error.contains("watching interface lo"), "{error}");
+}

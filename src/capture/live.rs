@@ -1,6 +1,6 @@
 //! An interface, usually fed by a span port.
 //!
-//! *In*: an interface name. *Out*: packets, `None` whenever the time-out passes in silence, and what the
+//! *In*: an interface name. *Out*: packets, `None` whenever none waits, and what the
 //! kernel dropped. *Bound*: the kernel's ring, `LiveSettings::buffer_bytes`. *Spec*: pcap(3PCAP),
 //! pcap-filter(7).
 //!
@@ -8,6 +8,10 @@
 
 use super::{CaptureError, LinkType, Packet, captured_at};
 use pcap::{Active, Capture};
+use std::time::Duration;
+
+/// Pause where no packet waits. The ring holds what comes meanwhile.
+const REST: Duration = Duration::from_millis(5);
 
 /// How an interface is opened.
 #[derive(Clone, Debug)]
@@ -16,7 +20,7 @@ pub struct LiveSettings {
     pub snaplen: i32,
     /// Kernel ring, bytes.
     pub buffer_bytes: i32,
-    /// Silence after which [`Live::next`] returns, milliseconds.
+    /// How long the kernel may gather packets before it hands them over, milliseconds.
     pub timeout_ms: i32,
     /// TCP ports that the built-in filter lets through.
     pub ports: Vec<u16>,
@@ -65,6 +69,8 @@ impl Live {
             .timeout(settings.timeout_ms)
             .buffer_size(settings.buffer_bytes)
             .open()
+            .map_err(fail)?
+            .setnonblock()
             .map_err(fail)?;
         let link = LinkType(capture.get_datalink().0);
         let filter = settings.filter.clone().unwrap_or_else(|| default_filter(link, &settings.ports));
@@ -75,7 +81,10 @@ impl Live {
         Ok(Live { name: interface.to_owned(), capture, link })
     }
 
-    /// The next packet; `None` where nothing came within the time-out.
+    /// The next packet; `None` where nothing waited, after a short rest.
+    ///
+    /// Blocking reads are not used: with the fast ring libpcap lets them wait for the next packet without end, and
+    /// then neither a signal nor what was already seen would get through on a quiet line.
     #[allow(clippy::should_implement_trait)] // the packet borrows from the ring
     pub fn next(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
         match self.capture.next_packet() {
@@ -85,7 +94,10 @@ impl Live {
                 bytes: packet.data,
                 original_bytes: packet.header.len,
             })),
-            Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => Ok(None),
+            Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => {
+                std::thread::sleep(REST);
+                Ok(None)
+            }
             Err(error) => Err(open_error(&self.name, &error)),
         }
     }

@@ -20,7 +20,7 @@ use clap::Args;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 /// Observations that a source gathers before it hands them over.
@@ -31,6 +31,8 @@ const BATCHES_WAITING: usize = 256;
 const LOG_POLL: Duration = Duration::from_millis(250);
 /// How long the sinks may take after a signal.
 const DELIVERY_WAIT: Duration = Duration::from_secs(3);
+/// How often lost packets are asked for.
+const REPORT_EVERY: Duration = Duration::from_secs(1);
 /// How often state is committed.
 const COMMIT_EVERY: Duration = Duration::from_secs(1);
 
@@ -201,7 +203,7 @@ impl CaptureThread {
 
     fn run(mut self, sender: &Sender<Batch>, shared: &Shared) {
         let mut observations = Vec::new();
-        let mut known = LiveStats::default();
+        let (mut known, mut reported) = (LiveStats::default(), Instant::now());
         while !shared.stop.load(Ordering::Relaxed) {
             let quiet = match self.live.next() {
                 Ok(Some(packet)) => {
@@ -217,7 +219,8 @@ impl CaptureThread {
             if observations.len() >= BATCH || quiet && !observations.is_empty() {
                 hand_over(sender, &mut observations, shared);
             }
-            if quiet {
+            if reported.elapsed() >= REPORT_EVERY {
+                reported = Instant::now();
                 self.report_drops(&mut known);
             }
         }
