@@ -305,6 +305,15 @@ fn watch(arguments: &[&str]) -> std::process::Child {
         .unwrap()
 }
 
+/// Whether the program has come so far that it catches Ctrl-C, or has ended.
+fn catches_signals(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let mask =
+        status.lines().find_map(|line| line.strip_prefix("SigCgt:")).unwrap_or_default().trim().to_owned();
+    let ended = status.is_empty() || status.contains("State:\tZ");
+    ended || u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & (1 << 1) != 0)
+}
+
 /// Waits until a condition holds, for at most a minute.
 fn until(holds: impl Fn() -> bool) {
     let began = std::time::Instant::now();
@@ -346,9 +355,7 @@ fn a_followed_log_is_judged_and_ctrl_c_drains() {
     assert!(text(&out.stderr).contains("incidents opened"), "{}", text(&out.stderr));
     let before = std::fs::read_to_string(path("alerts")).unwrap();
     let child = watch(&arguments);
-    // The second run holds the state open, so it has read where the first one stopped.
-    let database = format!("{state}/state.db-wal");
-    until(|| std::fs::metadata(&database).is_ok());
+    until(|| catches_signals(child.id()));
     let out = interrupt(child);
     assert_eq!(code(&out), 0, "{}", text(&out.stderr));
     assert_eq!(std::fs::read_to_string(path("alerts")).unwrap(), before, "something was judged twice");
@@ -358,20 +365,7 @@ fn a_followed_log_is_judged_and_ctrl_c_drains() {
 #[test]
 fn a_quiet_interface_lets_ctrl_c_through() {
     let child = watch(&["-i", "lo"]);
-    let id = child.id();
-    // The program catches the signal only once it watches; /proc tells when it does.
-    let catches = || {
-        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
-        let mask = status
-            .lines()
-            .find_map(|line| line.strip_prefix("SigCgt:"))
-            .unwrap_or_default()
-            .trim()
-            .to_owned();
-        let ended = status.is_empty() || status.contains("State:\tZ");
-        ended || u64::from_str_radix(&mask, 16).is_ok_and(|mask| mask & (1 << 1) != 0)
-    };
-    until(catches);
+    until(|| catches_signals(child.id()));
     let out = interrupt(child);
     let error = text(&out.stderr);
     if error.contains("may not capture") {

@@ -21,6 +21,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 
 /// Observations that a source gathers before it hands them over.
@@ -85,6 +86,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
         ));
     }
     let company = Arc::new(config.company().map_err(Failure::usage)?);
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
+    let signals = Signals::caught(&runtime)?;
     let state = state_directory(arguments.state.as_ref(), &config);
     // Sinks are fed from the outbox of a state, so a run without one gets a state that ends with it.
     let passing = tempfile::tempdir().map_err(Failure::running)?;
@@ -113,9 +117,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         std::thread::spawn(move || logs.run(&sender, &shared));
     }
     drop(sender);
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
-    runtime.block_on(serve(&mut judge, batches, &shared))?;
+    runtime.block_on(serve(&mut judge, batches, &shared, signals))?;
     let dropped = shared.observations_dropped.load(Ordering::Relaxed);
     if dropped > 0 {
         tracing::warn!("{dropped} observations were dropped because judging fell behind");
@@ -132,11 +134,30 @@ pub fn run(arguments: &Arguments) -> Outcome {
     Ok(0)
 }
 
+/// The signals that end a run. They are caught before anything is opened, so that none ends it halfway.
+struct Signals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl Signals {
+    fn caught(runtime: &tokio::runtime::Runtime) -> Result<Signals, Failure> {
+        let _context = runtime.enter();
+        let caught = |kind| signal(kind).map_err(Failure::running);
+        Ok(Signals {
+            interrupt: caught(SignalKind::interrupt())?,
+            terminate: caught(SignalKind::terminate())?,
+        })
+    }
+}
+
 /// Judges what comes until every source has ended: after a signal they drain and end by themselves.
-async fn serve(judge: &mut Judge, mut batches: Receiver<Batch>, shared: &Shared) -> Result<(), Failure> {
-    use tokio::signal::unix::{SignalKind, signal};
-    let mut interrupt = signal(SignalKind::interrupt()).map_err(Failure::running)?;
-    let mut terminate = signal(SignalKind::terminate()).map_err(Failure::running)?;
+async fn serve(
+    judge: &mut Judge,
+    mut batches: Receiver<Batch>,
+    shared: &Shared,
+    mut signals: Signals,
+) -> Result<(), Failure> {
     let mut clock = tokio::time::interval(COMMIT_EVERY);
     let mut positions: std::collections::BTreeMap<String, String> = Default::default();
     let mut changed = false;
@@ -158,8 +179,8 @@ async fn serve(judge: &mut Judge, mut batches: Receiver<Batch>, shared: &Shared)
                 commit(judge, &positions)?;
                 changed = false;
             }
-            _ = interrupt.recv() => shared.stop.store(true, Ordering::Relaxed),
-            _ = terminate.recv() => shared.stop.store(true, Ordering::Relaxed),
+            _ = signals.interrupt.recv() => shared.stop.store(true, Ordering::Relaxed),
+            _ = signals.terminate.recv() => shared.stop.store(true, Ordering::Relaxed),
         }
     }
     commit(judge, &positions)

@@ -59,6 +59,8 @@ pub struct Step {
     pub template: usize,
     /// Whether so little speaks for a hijack that what came before need not be told.
     pub clear: bool,
+    /// Whether that was so just before this delivery, after the silence: with it the story begins anew.
+    pub fresh: bool,
 }
 
 impl Default for Detector {
@@ -158,10 +160,11 @@ impl Detector {
 
     /// Judges one delivery. `weight` is below 1 for deliveries that hang together with the one before.
     pub fn deliver(&mut self, model: &Model, expected: &Expected, marks: &Marks, weight: f64) -> Step {
+        let fresh = self.evidence() < CLEAR_BELOW_NATS;
         let rate_now = self.current_rate(expected);
         self.observed += 1.0;
         let volume = model.rates_per_hour.map(|extra| (expected.rate + extra) / rate_now);
-        self.weigh(model, expected, marks, weight, volume)
+        Step { fresh, ..self.weigh(model, expected, marks, weight, volume) }
     }
 
     /// Judges marks that came without a delivery of their own, such as what a message carried: no volume.
@@ -195,7 +198,12 @@ impl Detector {
                 }
             }
         }
-        Step { evidence: greatest.ln(), template: greatest_at, clear: greatest.ln() < CLEAR_BELOW_NATS }
+        Step {
+            evidence: greatest.ln(),
+            template: greatest_at,
+            clear: greatest.ln() < CLEAR_BELOW_NATS,
+            fresh: false,
+        }
     }
 
     /// One step of the null's filter. Returns its predictive density against 'normal'.

@@ -14,6 +14,8 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
+/// How much better the marks must fit a hijack than anything benign, nats: seven to one.
+const MARKS_MARGIN_NATS: f64 = 2.0;
 /// Shares of the mail that an explanation may account for: a burst of its own, or a fifth beside ordinary mail.
 const SHARES: [f64; 2] = [0.8, 0.2];
 
@@ -94,13 +96,13 @@ impl Episode {
         }
     }
 
-    /// Whether the marks since the change point fit some hijack at least as well as every benign regime and the
+    /// Whether the marks since the change point fit some hijack clearly better than every benign regime and the
     /// sender's own mix.
     ///
     /// The registers alone cannot ask this in the first moments of a burst: the filter of the null needs a few
     /// deliveries to move to the regime that explains it, and meanwhile volume speaks for whatever is fast.
     pub fn marks_accuse(&self) -> bool {
-        best(&self.accused) >= best(&self.explained).max(0.0)
+        best(&self.accused) >= best(&self.explained).max(0.0) + MARKS_MARGIN_NATS
     }
 
     /// Whether TLS hid almost everything, so that there are hardly any marks to ask.
