@@ -228,11 +228,11 @@ impl Engine {
         let undecided = sender.episode().is_some_and(|episode| {
             episode.peak_nats >= amber && at.seconds_since(episode.first_at) < UNDECIDED_SECONDS
         });
-        let story_over = !self.incidents.contains_key(&key.id) && !(undecided && sender.woke_unseen());
-        if story_over && (step.clear || step.fresh) {
+        let goes_on = self.incidents.contains_key(&key.id) || undecided && sender.woke_unseen();
+        if !goes_on && (step.clear || step.fresh) {
             sender.end_episode();
         }
-        if !(story_over && step.clear) {
+        if goes_on || !step.clear {
             sender.remember(&self.model, at, &marks, observation.sender.address, sample);
             sender.note_evidence(step.evidence);
         }
