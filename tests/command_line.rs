@@ -340,7 +340,7 @@ fn a_followed_log_is_judged_and_ctrl_c_drains() {
         path("alerts")
     );
     std::fs::write(path("portreeve.toml"), sink).unwrap();
-    let replayed = replay(&["-q"], &[log.clone()]);
+    let replayed = replay(&["-q"], std::slice::from_ref(&log));
     let wanted = text(&replayed.stdout).lines().filter(|line| line.contains("\"change\":\"opened\"")).count();
     assert!(wanted > 0, "the log holds no hijack");
     let opened = || {

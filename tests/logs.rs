@@ -206,6 +206,7 @@ fn exims_own_suite_has_no_line_that_cannot_be_read() {
             return;
         };
         let (mut arrivals, mut delivered, mut flags) = (0, 0, 0);
+        let mut unread = Vec::new();
         for entry in entries {
             let path = entry.unwrap().path();
             let mut road = LogRoad::new(company(), LogSettings::default());
@@ -219,8 +220,8 @@ fn exims_own_suite_has_no_line_that_cannot_be_read() {
             let mut file = LogFile::open(&path).unwrap();
             let mut out = Vec::new();
             while let Some(line) = file.next_line().unwrap() {
-                // The suite separates the logs of its two Exims by a line of its own.
-                if line.starts_with(b"********") {
+                // Lines of the suite's own: between the logs of its two Exims, and where it sorted them.
+                if line.starts_with(b"********") || line.starts_with(b"**NOTE:") {
                     continue;
                 }
                 road.line(source, line, &mut out);
@@ -234,9 +235,10 @@ fn exims_own_suite_has_no_line_that_cannot_be_read() {
             }
             let counters = road.counters();
             delivered += counters.delivered;
-            assert_eq!(counters.unparsed_samples, Vec::<String>::new(), "{}", path.display());
+            unread.extend(counters.unparsed_samples.iter().map(|line| format!("{}: {line}", path.display())));
         }
         eprintln!("{kind}: {arrivals} arrivals, {flags} delivery flags, {delivered} delivered");
         assert!(delivered <= flags);
+        assert!(unread.is_empty(), "{unread:#?}");
     }
 }

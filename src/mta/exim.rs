@@ -178,6 +178,8 @@ fn read_failed_login(rest: &[u8], emit: Emit) -> Fate {
     let (client, tail, fate) = match take_only(client_places(rest, answers)) {
         Ok((client, tail)) => (client, tail, Fate::Parsed),
         Err(true) => (None, &[][..], Fate::Ambiguous),
+        // A program on this machine has no address: `for U=login: 535 …`.
+        Err(false) if rest.starts_with(b"U=") => (None, rest, Fate::Parsed),
         Err(false) => return Fate::Unparsed,
     };
     let account = split_once(tail, b" (set_id=").map(|(_, name)| {
