@@ -1,6 +1,6 @@
 //! How a command ends: the exit code and the one line that says what to do.
 //!
-//! *In*: errors of every stage. *Out*: [`Failure`]. *Spec*: docs/operations.md, exit codes.
+//! *In*: errors of every stage. *Out*: [`Failure`]. *Spec*: README.md, commands.
 
 /// Exit code of a run that failed while running.
 pub const FAILED: u8 = 1;

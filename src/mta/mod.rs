@@ -6,7 +6,7 @@
 //!
 //! *In*: lines, in the order of their file. *Out*: [`Observation`](crate::observation::Observation)s and
 //! exact counters. *Bound*: `limits::OPEN_MESSAGES_MAX`, `limits::DEFERRED_RECIPIENTS_MAX`,
-//! `limits::LOG_LINE_BYTES_MAX`. *Spec*: docs/dialects.md; each dialect names its own.
+//! `limits::LOG_LINE_BYTES_MAX`. *Spec*: docs/architecture.md, logs; each dialect names its own.
 //!
 //! A sender writes part of most lines. So every field is read from a side that the MTA controls, and
 //! where two readings remain, none is taken: the field is `None` and the line counted as ambiguous.

@@ -2,7 +2,7 @@
 //!
 //! *In*: sources, then their lines. *Out*: [`Observation`]s with the vantage `Log`, and [`LogCounters`].
 //! *Bound*: see [`super::queue`]; host names `HOSTS_MAX`; samples `limits::UNPARSED_SAMPLES_MAX`.
-//! *Spec*: docs/dialects.md, joining.
+//! *Spec*: docs/architecture.md, logs.
 
 use super::queue::{OpenMessage, Queue, account_name};
 use super::stamp::Clock;

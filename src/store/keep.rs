@@ -1,7 +1,7 @@
 //! Keeping: a copy while running, and a bound on what is kept.
 //!
 //! *In*: an open store, a moment. *Out*: a whole copy; old alerts and history gone, counted. *Bound*:
-//! [`Retention`]. *Spec*: docs/operations.md.
+//! [`Retention`]. *Spec*: docs/architecture.md, state.
 
 use super::durable::{sync_parent, with_suffix};
 use super::{Store, StoreError};

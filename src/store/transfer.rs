@@ -1,6 +1,6 @@
 //! Baselines as a JSON document: to look at, to keep, to move to another machine of the same install.
 //!
-//! *In*: an open store. *Out*: [`Baselines`]. *Spec*: docs/operations.md, baselines.
+//! *In*: an open store. *Out*: [`Baselines`]. *Spec*: docs/architecture.md, state.
 //!
 //! The states themselves are opaque: base64 of the engine's form [`STATE_FORM`]. What they remember is keyed by
 //! the install's key, which is a secret and is not exported; so a document is only taken back beside that key.
