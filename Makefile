@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench evaluate fuzz clean
+.PHONY: demo test lint bench clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score.
 demo:
@@ -17,10 +17,11 @@ lint:
 	cargo fmt --check
 	cargo clippy --all-targets --quiet -- -D warnings
 
-# Prints MB/s and packets/s of a generated capture, lines/s of a generated log, up to the engine.
+# Prints MB/s and packets/s of a generated capture, lines/s of a generated log, up to the engine; then what the store
+# commits and the sinks deliver in a second.
 bench:
 	@.ci/install
-	cargo bench --bench whole_way
+	cargo bench --bench whole_way --bench store --bench sinks
 
 clean:
 	cargo clean

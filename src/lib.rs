@@ -24,7 +24,6 @@ pub mod cli;
 pub mod company;
 pub mod config;
 pub mod engine;
-pub mod evaluate;
 pub mod flow;
 pub mod limits;
 pub mod mail;

@@ -27,7 +27,6 @@ const ROWS: &[(&str, u8)] = &[
     ("web", 10),
     ("config", 11),
     ("simulate", 11),
-    ("evaluate", 11),
     ("sandbox", 11),
     ("cli", 12),
 ];

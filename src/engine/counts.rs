@@ -144,11 +144,6 @@ impl HourCounts {
     /// Counts one delivery.
     pub fn add(&mut self, marks: &Marks) {
         self.messages = self.messages.saturating_add(1);
-        self.remark(marks);
-    }
-
-    /// Counts marks that came without a delivery of their own.
-    pub fn remark(&mut self, marks: &Marks) {
         if self.counts.contains(&u16::MAX) {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.halvings = (self.halvings + 1).min(16);

@@ -167,11 +167,6 @@ impl Detector {
         Step { fresh, ..self.weigh(model, expected, marks, weight, volume) }
     }
 
-    /// Judges marks that came without a delivery of their own, such as what a message carried: no volume.
-    pub fn remark(&mut self, model: &Model, expected: &Expected, marks: &Marks) -> Step {
-        self.weigh(model, expected, marks, 1.0, [1.0; RATES])
-    }
-
     fn weigh(
         &mut self,
         model: &Model,

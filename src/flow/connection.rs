@@ -15,16 +15,6 @@ use super::stream::{Desk, Piece, Stream, WINDOW_MAX};
 use super::{Event, FlowCounters, Side};
 use crate::time::Timestamp;
 
-/// Packets of the connection for which a hole is waited for that the receiver does not have.
-const PATIENCE_PACKETS: u32 = 64;
-/// Event time for the same, seconds.
-const PATIENCE_SECONDS: f64 = 1.0;
-/// The same where only one direction is captured, or only one side speaks of the octets, seconds: long
-/// enough for a retransmission.
-const PATIENCE_ONE_SIDED_SECONDS: f64 = 5.0;
-/// The same where the receiver has not acknowledged the octets: as long as a sender retransmits
-/// (RFC 6298 section 2.4 lets it wait a minute).
-const PATIENCE_UNPROVEN_SECONDS: f64 = 60.0;
 /// Segments with octets after which a peer that was not seen at all is not captured: long before, it
 /// would have acknowledged.
 const ALONE_SEGMENTS: u32 = 6;
@@ -57,7 +47,7 @@ struct Offer {
 }
 
 impl Offer {
-    fn of(segment: &Segment<'_>) -> Offer {
+    pub(super) fn of(segment: &Segment<'_>) -> Offer {
         let mut offer = Offer { window: segment.window, ..Offer::default() };
         for option in segment.options() {
             match option.kind {
@@ -75,21 +65,21 @@ impl Offer {
 /// A connection and what is waiting in it.
 #[derive(Debug)]
 pub struct Connection {
-    phase: Phase,
-    originator: Stream,
-    responder: Stream,
+    pub(super) phase: Phase,
+    pub(super) originator: Stream,
+    pub(super) responder: Stream,
     /// What the originator's SYN offered.
     offer: Offer,
     /// Shifts of the windows of originator and responder; `None` where the handshake was not seen.
-    scales: Option<(u8, u8)>,
+    pub(super) scales: Option<(u8, u8)>,
     /// The responder's first sequence number.
-    responder_start: Option<u32>,
+    pub(super) responder_start: Option<u32>,
     /// Whether it was picked up without its handshake.
-    midstream: bool,
+    pub(super) midstream: bool,
     /// Segments with octets before both sides were seen.
-    alone: u32,
+    pub(super) alone: u32,
     /// A reset was seen, whether the receiver had to honour it or not.
-    reset_seen: bool,
+    pub(super) reset_seen: bool,
 }
 
 /// What a segment needs beside itself.
@@ -103,7 +93,7 @@ pub struct Surroundings<'a> {
 }
 
 impl Surroundings<'_> {
-    fn desk(&mut self, side: Side) -> Desk<'_> {
+    pub(super) fn desk(&mut self, side: Side) -> Desk<'_> {
         Desk { side, budget: self.budget, counters: self.counters }
     }
 }
@@ -170,21 +160,21 @@ impl Connection {
             && self.responder_start.is_some_and(|start| start != segment.sequence)
     }
 
-    fn stream(&self, side: Side) -> &Stream {
+    pub(super) fn stream(&self, side: Side) -> &Stream {
         match side {
             Side::Originator => &self.originator,
             Side::Responder => &self.responder,
         }
     }
 
-    fn pair(&mut self, side: Side) -> (&mut Stream, &mut Stream) {
+    pub(super) fn pair(&mut self, side: Side) -> (&mut Stream, &mut Stream) {
         match side {
             Side::Originator => (&mut self.originator, &mut self.responder),
             Side::Responder => (&mut self.responder, &mut self.originator),
         }
     }
 
-    fn waits(&self) -> bool {
+    pub(super) fn waits(&self) -> bool {
         self.originator.waits() || self.responder.waits()
     }
 
@@ -239,7 +229,7 @@ impl Connection {
     }
 
     /// A segment that the receiver takes, or would take.
-    fn accept(
+    pub(super) fn accept(
         &mut self,
         side: Side,
         segment: &Segment<'_>,
@@ -279,7 +269,7 @@ impl Connection {
     }
 
     /// Goes on with whatever a segment has made possible.
-    fn settle(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
+    pub(super) fn settle(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
         if self.waits() || self.originator.doubts() || self.responder.doubts() {
             self.pump(around, emit);
             self.lose_patience(around, emit);
@@ -287,7 +277,7 @@ impl Connection {
     }
 
     /// The place in the peer's stream that a segment acknowledges. `None` where it is absurd.
-    fn acknowledged(
+    pub(super) fn acknowledged(
         &mut self,
         side: Side,
         segment: &Segment<'_>,
@@ -307,7 +297,7 @@ impl Connection {
         Some(due)
     }
 
-    fn open(&mut self, side: Side, emit: &mut impl FnMut(Event<'_>)) {
+    pub(super) fn open(&mut self, side: Side, emit: &mut impl FnMut(Event<'_>)) {
         let done = match self.phase {
             // The responder speaks, or the originator acknowledges: either proves the handshake.
             Phase::SynReceived => true,
@@ -321,7 +311,7 @@ impl Connection {
         }
     }
 
-    fn synchronise(&mut self, side: Side, segment: &Segment<'_>, around: &mut Surroundings<'_>) {
+    pub(super) fn synchronise(&mut self, side: Side, segment: &Segment<'_>, around: &mut Surroundings<'_>) {
         let answer = segment.flags.has(Flags::ACK);
         let first_answer = !self.responder.known && !self.originator.seen;
         match (side, self.phase) {
@@ -339,7 +329,7 @@ impl Connection {
     }
 
     /// The responder answered. Which of several SYNs it took is told by what it acknowledges.
-    fn answer_syn(&mut self, segment: &Segment<'_>) {
+    pub(super) fn answer_syn(&mut self, segment: &Segment<'_>) {
         self.originator.begin(segment.acknowledgment);
         self.responder.begin(segment.sequence.wrapping_add(1));
         self.responder_start = Some(segment.sequence);
@@ -361,7 +351,7 @@ impl Connection {
     }
 
     /// RFC 5961 section 3: a receiver honours a reset only at the exact number that it expects.
-    fn reset(
+    pub(super) fn reset(
         &mut self,
         side: Side,
         segment: &Segment<'_>,
@@ -395,133 +385,6 @@ impl Connection {
         self.phase = Phase::Closed;
         emit(Event::Reset);
     }
-
-    /// Hands out whatever has become due on either side.
-    fn pump(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
-        loop {
-            let mut moved = false;
-            for side in [Side::Originator, Side::Responder] {
-                let (own, peer) = self.pair(side);
-                let peer_next = peer.reach();
-                let desk = &mut around.desk(side);
-                moved |= own.drain(peer_next, desk, emit);
-                moved |= own.believe(peer_next, desk, emit);
-                if let Some((place, due)) = own.fin
-                    && !own.finished
-                    && own.next >= place
-                    && due <= peer_next
-                {
-                    own.finished = true;
-                    own.clear(around.budget);
-                    emit(Event::Finished(side));
-                    moved = true;
-                }
-            }
-            if !moved {
-                break;
-            }
-        }
-        if self.originator.finished && self.responder.finished {
-            self.phase = Phase::Closed;
-        }
-    }
-
-    /// Gives a hole up that was waited for long enough.
-    fn lose_patience(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
-        let two_way = self.is_two_way();
-        for side in [Side::Originator, Side::Responder] {
-            let (own, _) = self.pair(side);
-            if !own.waits() {
-                own.blocked = None;
-                continue;
-            }
-            let same = own.blocked.filter(|(place, _, _)| *place == own.next);
-            let (place, since, packets) = same.unwrap_or((own.next, around.at, 0));
-            own.blocked = Some((place, since, packets.saturating_add(1)));
-            let waited = around.at.seconds_since(since);
-            let many = packets >= PATIENCE_PACKETS;
-            let given_up = if two_way {
-                ((many || waited >= PATIENCE_SECONDS) && self.skip(side, Proof::Both, around, emit))
-                    || (waited >= PATIENCE_ONE_SIDED_SECONDS
-                        && self.skip(side, Proof::Receiver, around, emit))
-                    || (waited >= PATIENCE_UNPROVEN_SECONDS && self.skip(side, Proof::None, around, emit))
-            } else {
-                (many || waited >= PATIENCE_ONE_SIDED_SECONDS) && self.skip(side, Proof::None, around, emit)
-            };
-            if given_up {
-                self.pump(around, emit);
-            }
-        }
-    }
-
-    /// Skips the hole that `waiting` waits for, if there is so much proof that the receiver has what we
-    /// miss. Says whether there was.
-    fn skip(
-        &mut self,
-        waiting: Side,
-        proof: Proof,
-        around: &mut Surroundings<'_>,
-        emit: &mut impl FnMut(Event<'_>),
-    ) -> bool {
-        let (own, peer) = self.pair(waiting);
-        if !own.waits() {
-            return false;
-        }
-        // What stands at the cursor waits for octets of the peer; else the own stream has the hole. Skip no
-        // further than what the other side's next octets want: after those it may have said more.
-        let own_wants = own.wants().filter(|due| *due > peer.next);
-        let (side, hole, wanted) = match own_wants {
-            Some(due) => (waiting.peer(), peer, Some(due)),
-            None => {
-                let wanted = peer.will_want().filter(|due| *due > own.next);
-                (waiting, own, wanted)
-            }
-        };
-        let next = hole.next;
-        let fin = hole.fin.map(|(place, _)| place);
-        let after = hole.store.start().into_iter().chain(fin).filter(|place| *place > next).min();
-        let proven = match proof {
-            // One side alone can claim what it likes; so both must have come that far.
-            Proof::Both => hole.acked.min(hole.reached),
-            Proof::Receiver => hole.acked,
-            Proof::None => u64::MAX,
-        };
-        let until = [after, wanted, Some(proven), fin].into_iter().flatten().min().unwrap_or(next);
-        if !hole.known || until <= next || until == u64::MAX {
-            return false;
-        }
-        hole.skip_to(until, &mut around.desk(side), emit);
-        true
-    }
-
-    /// Nothing more will come: hands out what waits, with the gaps that remain.
-    pub fn flush(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
-        while self.waits() {
-            self.pump(around, emit);
-            if !self.waits() {
-                break;
-            }
-            let both = [Side::Originator, Side::Responder];
-            let skipped = both.into_iter().any(|side| self.skip(side, Proof::Both, around, emit))
-                || both.into_iter().any(|side| self.skip(side, Proof::None, around, emit));
-            if !skipped {
-                break;
-            }
-        }
-        self.originator.clear(around.budget);
-        self.responder.clear(around.budget);
-    }
-}
-
-/// How much speaks for octets having arrived that were not captured.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Proof {
-    /// The receiver acknowledged them, and the sender went on behind them.
-    Both,
-    /// The receiver acknowledged them.
-    Receiver,
-    /// Nothing.
-    None,
 }
 
 /// What a SYN shows of its side.

@@ -13,6 +13,7 @@
 
 mod exim;
 pub mod fields;
+mod joining;
 mod postfix;
 mod queue;
 mod road;

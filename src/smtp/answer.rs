@@ -7,8 +7,9 @@
 //! that no strict end explains belongs to the suspect one, and what followed that are commands.
 
 use super::Outlet;
+use super::pending::{MessageEnd, Pending, Sending};
 use super::reply::ReplyLine;
-use super::session::{MessageEnd, Mode, Pending, Sending, Session};
+use super::session::{Mode, Session};
 use super::transaction::Outcome;
 use crate::observation::{Oddity, Tls};
 

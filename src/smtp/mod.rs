@@ -18,8 +18,11 @@ pub mod content;
 pub mod data;
 pub mod line;
 pub mod opaque;
+mod pending;
 pub mod reply;
 pub mod session;
+mod starttls;
+mod step;
 pub mod transaction;
 
 use crate::capture::link::ip_slice;

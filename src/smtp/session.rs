@@ -15,15 +15,16 @@
 use super::Outlet;
 use super::auth::AuthState;
 use super::command::{Command, Secret};
-use super::content::Excerpt;
-use super::data::{End, EndFinder};
+use super::data::End;
 use super::line::Lines;
 use super::opaque::OpaqueWatch;
+use super::pending::{MessageEnd, Pending, Sending, Slot};
 use super::reply::ServerReply;
+use super::starttls::begins_tls;
 use super::transaction::Transaction;
 use crate::flow::{Event, Side};
 use crate::limits;
-use crate::mail::{Mailbox, ReversePath, Untrusted};
+use crate::mail::Untrusted;
 use crate::observation::{Fact, Machine, Oddity, SenderKeys, SessionEnd, Tls, digest};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
@@ -52,103 +53,22 @@ pub(super) enum Mode {
     Opaque,
 }
 
-/// A command that waits for its reply.
-#[derive(Debug)]
-pub(super) struct Slot {
-    pub(super) what: Pending,
-    /// Missing octets make it unsure which reply is its.
-    pub(super) doubtful: bool,
-}
-
-/// What a reply will answer.
-#[derive(Debug)]
-pub(super) enum Pending {
-    Hello(Untrusted),
-    Mail(ReversePath),
-    Recipient(Option<Mailbox>),
-    Data,
-    EndOfData(MessageEnd),
-    Chunk(Option<MessageEnd>),
-    Reset,
-    Quit,
-    StartTls,
-    Auth,
-    Other,
-    /// Any number of commands in missing octets.
-    Missing,
-}
-
-/// What is known of a message when its end is sent.
-#[derive(Debug)]
-pub(super) struct MessageEnd {
-    /// `None` where octets are missing.
-    pub(super) size_bytes: Option<u64>,
-    /// Its first octets, and how many of them are the message.
-    pub(super) excerpt: Option<(Excerpt, u64)>,
-    /// The server had already closed: there will be no answer.
-    pub(super) after_close: bool,
-}
-
-impl MessageEnd {
-    /// The end of a message of which too much is missing.
-    pub(super) fn unseen(after_close: bool) -> MessageEnd {
-        MessageEnd { size_bytes: None, excerpt: None, after_close }
-    }
-}
-
-/// The message that is being sent.
-#[derive(Debug, Default)]
-pub(super) struct Sending {
-    pub(super) finder: EndFinder,
-    /// Octets of earlier chunks.
-    pub(super) chunk_bytes: u64,
-    /// Octets are missing.
-    pub(super) gap: bool,
-    /// The server has answered before the end.
-    pub(super) answered: bool,
-    /// The server's answer may be among octets that are missing.
-    pub(super) answer_lost: bool,
-    /// The first end that is no strict one: octets of the message before it, and what came after it,
-    /// which are commands to some servers.
-    pub(super) suspect: Option<(u64, Vec<u8>)>,
-    /// Its first octets, where content is wanted.
-    pub(super) excerpt: Option<Excerpt>,
-}
-
-impl Sending {
-    /// A message begins, by DATA or by BDAT.
-    pub(super) fn begin(by_data: bool, outlet: &Outlet<'_>) -> Sending {
-        let bytes_max = outlet.settings.content_bytes_max;
-        let excerpt = (bytes_max > 0).then(|| Excerpt::new(bytes_max, by_data, outlet.held));
-        Sending { excerpt, ..Sending::default() }
-    }
-
-    /// Its end was sent: what is known of it.
-    pub(super) fn end(&mut self, bytes: u64, after_close: bool) -> MessageEnd {
-        MessageEnd {
-            size_bytes: (!self.gap).then_some(bytes),
-            excerpt: self.excerpt.take().map(|excerpt| (excerpt, if self.gap { u64::MAX } else { bytes })),
-            after_close,
-        }
-    }
-}
-
 /// A session.
 #[derive(Debug)]
 pub struct Session {
     pub(super) responder: IpAddr,
-    responder_port: u16,
-    opened_at: Timestamp,
-    keys: SenderKeys,
+    pub(super) responder_port: u16,
+    pub(super) opened_at: Timestamp,
+    pub(super) keys: SenderKeys,
     pub(super) mode: Mode,
-    lines: Lines,
+    pub(super) lines: Lines,
     /// Client octets that wait for a reply, from `held_from` on.
-    held: Vec<u8>,
-    held_from: usize,
+    pub(super) held: Vec<u8>,
+    pub(super) held_from: usize,
     /// Octets are missing after those that wait.
-    held_gap: bool,
+    pub(super) held_gap: bool,
     /// Octets of the server are missing since they wait.
-    held_blind: bool,
+    pub(super) held_blind: bool,
     pub(super) sending: Sending,
     pub(super) server_lines: Lines,
     /// Octets are missing: the next line of the server may lack its beginning.
@@ -162,27 +82,27 @@ pub struct Session {
     /// How many of these are [`Pending::Missing`].
     pub(super) missing: u32,
     /// The client does not wait for each answer.
-    pipelines: bool,
+    pub(super) pipelines: bool,
     /// The server has said something since commands went missing.
     pub(super) answered_since_gap: bool,
     /// The server has said something since the client waits for it.
     pub(super) answered_since_wait: bool,
     /// What is read now was said before octets of the server went missing.
-    releasing_blind: bool,
+    pub(super) releasing_blind: bool,
     pub(super) transaction: Transaction,
     pub(super) auth: Option<AuthState>,
     pub(super) tls: Tls,
-    opaque: Option<Box<OpaqueWatch>>,
+    pub(super) opaque: Option<Box<OpaqueWatch>>,
     /// STARTTLS was asked for, and what the server said was not seen.
     pub(super) starttls_unanswered: bool,
-    client_spoke: bool,
-    server_spoke: bool,
+    pub(super) client_spoke: bool,
+    pub(super) server_spoke: bool,
     pub(super) helo: Option<Untrusted>,
     pub(super) messages: u32,
     pub(super) recipients: u32,
     pub(super) recipients_refused: u32,
-    gap_bytes: u64,
-    oddities: Vec<Oddity>,
+    pub(super) gap_bytes: u64,
+    pub(super) oddities: Vec<Oddity>,
     pub(super) quit: bool,
     /// The server said that it closes, or did.
     pub(super) closing: bool,
@@ -319,7 +239,7 @@ impl Session {
     }
 
     /// Puts the sender's name under what was observed.
-    fn sign(&self, from: usize, outlet: &mut Outlet<'_>) {
+    pub(super) fn sign(&self, from: usize, outlet: &mut Outlet<'_>) {
         for observation in outlet.out.iter_mut().skip(from) {
             observation.sender = self.keys.clone();
         }
@@ -334,7 +254,7 @@ impl Session {
         self.keys.account = name.or(self.keys.account.take());
     }
 
-    fn hear_client(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
+    pub(super) fn hear_client(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
         if let Some(opaque) = &mut self.opaque {
             if self.mode == Mode::Opaque && opaque.seen().originator_bytes == 0 && !begins_tls(bytes) {
                 return self.plain_after_starttls(bytes, outlet);
@@ -373,7 +293,7 @@ impl Session {
     }
 
     /// Reads client octets. Gives how many were taken: fewer than all where the rest has to wait.
-    fn read_client(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) -> usize {
+    pub(super) fn read_client(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) -> usize {
         let mut rest = bytes;
         while !rest.is_empty() && self.mode != Mode::Held {
             match self.mode {
@@ -425,7 +345,7 @@ impl Session {
         bytes.len() - rest.len()
     }
 
-    fn read_message(&mut self, rest: &mut &[u8], outlet: &mut Outlet<'_>) {
+    pub(super) fn read_message(&mut self, rest: &mut &[u8], outlet: &mut Outlet<'_>) {
         let (taken, end) = self.sending.finder.feed(rest);
         if let Some((_, after)) = &mut self.sending.suspect {
             let room = limits::WAITING_CLIENT_BYTES_MAX.saturating_sub(after.len());
@@ -461,7 +381,7 @@ impl Session {
         }
     }
 
-    fn read_command(&mut self, rest: &mut &[u8], outlet: &mut Outlet<'_>) {
+    pub(super) fn read_command(&mut self, rest: &mut &[u8], outlet: &mut Outlet<'_>) {
         if !self.lines.is_mid_line() && begins_tls(rest) && rest.len() > 2 {
             if !self.starttls_unanswered {
                 self.odd(Oddity::UnexpectedTls, outlet);
@@ -503,36 +423,7 @@ impl Session {
         }
     }
 
-    fn is_in_doubt(&self) -> bool {
-        self.pending.front().is_some_and(|slot| slot.doubtful)
-    }
-
-    /// Before a new command is taken after missing octets: a client that waits has had all its answers,
-    /// and if it had any, it did wait.
-    fn resume(&mut self, outlet: &mut Outlet<'_>) {
-        if self.answered_since_gap && !self.pipelines && self.is_in_doubt() {
-            self.answer_none(outlet);
-        }
-    }
-
-    /// A client that waits for answers goes on after `220 name` without a line end, or after `250-name` and
-    /// nothing more: to it, that was the answer, and what the server says next answers the next command.
-    fn close_open_reply(&mut self, outlet: &mut Outlet<'_>) {
-        if self.pipelines || self.pending.len() + usize::from(self.greeting_awaited) != 1 {
-            return;
-        }
-        self.close_open_line(outlet);
-        let greeting = self.pending.len() == 1
-            && self.pending.front().is_some_and(|slot| matches!(slot.what, Pending::Hello(_)));
-        if greeting && self.reply.is_open() && !self.server_lines.is_mid_line() {
-            self.reply.abandon();
-            self.reply_cut = Some(false);
-            self.odd(Oddity::NotAReply, outlet);
-            self.answer_front(outlet);
-        }
-    }
-
-    fn command(&mut self, command: Command, outlet: &mut Outlet<'_>) {
+    pub(super) fn command(&mut self, command: Command, outlet: &mut Outlet<'_>) {
         self.resume(outlet);
         self.close_open_reply(outlet);
         self.pipelines |= !self.pending.is_empty() && !self.is_in_doubt();
@@ -573,7 +464,7 @@ impl Session {
         }
     }
 
-    fn end_of_chunk(&mut self, last: bool) {
+    pub(super) fn end_of_chunk(&mut self, last: bool) {
         let bytes = self.sending.chunk_bytes;
         let end = last.then(|| self.sending.end(bytes, self.closing));
         if last {
@@ -582,216 +473,14 @@ impl Session {
         self.push(Pending::Chunk(end));
     }
 
-    fn push(&mut self, what: Pending) {
+    pub(super) fn push(&mut self, what: Pending) {
         // What was said before octets of the server went missing may have been answered among them.
         self.pending.push_back(Slot { what, doubtful: self.releasing_blind });
     }
 
-    fn wait_for(&mut self, what: Pending) {
+    pub(super) fn wait_for(&mut self, what: Pending) {
         self.push(what);
         self.mode = Mode::Held;
         self.answered_since_wait = false;
     }
-
-    fn hold(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
-        if self.held_gap {
-            return;
-        }
-        if self.held_from > limits::WAITING_CLIENT_BYTES_MAX {
-            self.held.drain(..self.held_from);
-            self.held_from = 0;
-        }
-        self.held.extend_from_slice(bytes);
-        if outlet.one_sided {
-            self.answer_none(outlet);
-            return self.release(outlet);
-        }
-        if self.held.len() - self.held_from <= limits::WAITING_CLIENT_BYTES_MAX {
-            return;
-        }
-        // Nobody sends so much before an answer by mistake: then the answer was yes.
-        match self.pending.back().map(|slot| &slot.what) {
-            Some(Pending::Data) => {
-                self.mode = Mode::Data;
-                self.sending = Sending::begin(true, outlet);
-            }
-            Some(Pending::StartTls) if begins_tls(self.held.get(self.held_from..).unwrap_or_default()) => {
-                self.answer_none(outlet);
-            }
-            _ => {
-                self.odd(Oddity::TooManyPendingCommands, outlet);
-                self.held.clear();
-                self.held_from = 0;
-                self.lose(outlet);
-            }
-        }
-        self.release(outlet);
-    }
-
-    /// Reads on where nothing has to wait any more.
-    pub(super) fn release(&mut self, outlet: &mut Outlet<'_>) {
-        let waits = self
-            .pending
-            .back()
-            .is_some_and(|slot| matches!(slot.what, Pending::Data | Pending::StartTls | Pending::Auth));
-        if self.mode == Mode::Held && !waits && self.pending.len() < limits::PENDING_COMMANDS_MAX {
-            self.mode = Mode::Command;
-        }
-        while self.mode != Mode::Held && self.held_from < self.held.len() {
-            let held = std::mem::take(&mut self.held);
-            self.releasing_blind = self.held_blind;
-            let taken = self.read_client(held.get(self.held_from..).unwrap_or_default(), outlet);
-            self.releasing_blind = false;
-            self.held = held;
-            self.held_from += taken;
-            if outlet.one_sided {
-                self.answer_none(outlet);
-            }
-            if taken == 0 {
-                break;
-            }
-        }
-        if self.held_from >= self.held.len() && self.mode != Mode::Held {
-            self.held = Vec::new();
-            self.held_from = 0;
-            let blind = std::mem::take(&mut self.held_blind);
-            if std::mem::take(&mut self.held_gap) {
-                self.sending.answer_lost |= blind;
-                self.client_gap(0, outlet);
-            }
-        }
-    }
-
-    /// Reads again, as commands, what was taken for text; what has to wait comes before what waits.
-    pub(super) fn reread_client(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
-        let taken = self.read_client(bytes, outlet);
-        let rest = bytes.get(taken..).unwrap_or_default();
-        self.held = [rest, self.held.get(self.held_from..).unwrap_or_default()].concat();
-        self.held_from = 0;
-    }
-
-    pub(super) fn opaque_hear_server(&mut self, bytes: &[u8]) {
-        if let Some(opaque) = &mut self.opaque {
-            opaque.bytes(Side::Responder, bytes);
-        }
-    }
-
-    fn gap(&mut self, side: Side, bytes: u64, outlet: &mut Outlet<'_>) {
-        self.gap_bytes = self.gap_bytes.saturating_add(bytes);
-        self.odd(Oddity::Gap, outlet);
-        if let Some(opaque) = &mut self.opaque {
-            return opaque.gap(side, bytes);
-        }
-        match side {
-            Side::Originator => self.client_gap(bytes, outlet),
-            Side::Responder => {
-                self.server_lines.forget();
-                self.server_mid_line = true;
-                self.reply.abandon();
-                self.greeting_awaited = false;
-                self.transaction.blind();
-                // Where commands are missing too, nobody knows whether it was them that were answered.
-                self.answered_since_gap |= self.missing == 0;
-                self.sending.answer_lost |= self.mode == Mode::Data;
-                self.held_blind |= self.mode == Mode::Held;
-                self.pending.iter_mut().for_each(|slot| slot.doubtful = true);
-                self.give_up_message(outlet);
-            }
-        }
-    }
-
-    fn client_gap(&mut self, bytes: u64, outlet: &mut Outlet<'_>) {
-        match self.mode {
-            Mode::Held => self.held_gap = true,
-            Mode::Opaque => {}
-            Mode::Data | Mode::PerhapsData => {
-                self.mode = Mode::Data;
-                self.sending.gap = true;
-                self.sending.excerpt.iter_mut().for_each(Excerpt::gap);
-                self.sending.finder.gap();
-                // The end may be in the gap: what follows is then commands.
-                self.sending.suspect = Some((0, Vec::new()));
-                self.give_up_message(outlet);
-            }
-            Mode::Chunk(left, last) if bytes < left => {
-                self.sending.gap = true;
-                self.sending.excerpt.iter_mut().for_each(Excerpt::gap);
-                self.sending.chunk_bytes += bytes;
-                self.mode = Mode::Chunk(left - bytes, last);
-            }
-            Mode::Chunk(left, last) => {
-                self.sending.gap = true;
-                self.end_of_chunk(last);
-                if bytes > left {
-                    self.lose(outlet);
-                } else {
-                    self.mode = Mode::Command;
-                }
-            }
-            Mode::Command | Mode::Lost | Mode::AuthLine | Mode::PerhapsAuthLine => self.lose(outlet),
-        }
-    }
-
-    /// Step is lost: what the client says next may be anything.
-    pub(super) fn lose(&mut self, outlet: &mut Outlet<'_>) {
-        self.lines.forget();
-        self.held_gap = false;
-        self.mode = Mode::Lost;
-        self.auth = None;
-        self.transaction.doubt();
-        if self.pending.len() >= limits::PENDING_COMMANDS_MAX {
-            self.answer_none(outlet);
-            self.mode = Mode::Lost;
-        }
-        self.push_missing();
-        self.answered_since_gap = false;
-    }
-
-    /// Any number of commands, none of which is known.
-    pub(super) fn push_missing(&mut self) {
-        self.pending.push_back(Slot { what: Pending::Missing, doubtful: true });
-        self.missing += 1;
-    }
-
-    /// STARTTLS was granted, or TLS began without it.
-    pub(super) fn begin_opaque(&mut self, bytes: &[u8]) {
-        let mut opaque = OpaqueWatch::default();
-        opaque.bytes(Side::Originator, bytes);
-        self.opaque = Some(Box::new(opaque));
-        self.tls = Tls::Started;
-        self.mode = Mode::Opaque;
-        self.client_spoke = true;
-    }
-
-    /// STARTTLS was granted.
-    pub(super) fn grant_starttls(&mut self, outlet: &mut Outlet<'_>) {
-        let held = std::mem::take(&mut self.held);
-        let waiting = held.get(self.held_from..).unwrap_or_default();
-        self.held_from = 0;
-        let plain = !waiting.is_empty() && !begins_tls(waiting);
-        // What is sent in clear behind STARTTLS must be forgotten by the server (RFC 3207 section 4.2).
-        self.begin_opaque(if plain { &[] } else { waiting });
-        if plain {
-            self.odd(Oddity::PlaintextAfterStarttls, outlet);
-        }
-    }
-
-    /// STARTTLS was granted, but what comes is no TLS.
-    fn plain_after_starttls(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
-        self.odd(Oddity::PlaintextAfterStarttls, outlet);
-        let line = bytes.split(|b| *b == b'\n').next().unwrap_or(bytes);
-        if Command::is_certain(line) {
-            self.opaque = None;
-            self.mode = Mode::Command;
-            return self.hear_client(bytes, outlet);
-        }
-        if let Some(opaque) = &mut self.opaque {
-            opaque.bytes(Side::Originator, bytes);
-        }
-    }
-}
-
-/// Whether octets begin with a TLS handshake record, or an SSL 2 greeting.
-fn begins_tls(bytes: &[u8]) -> bool {
-    matches!(bytes, [0x16, 3, ..] | [0x16] | [0x80, _, 1, ..])
 }

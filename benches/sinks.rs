@@ -1,14 +1,19 @@
-//! Figures, not claims: `cargo test --release --test sink_speed -- --ignored --nocapture --test-threads 1`.
+//! How fast the sinks are: figures to read, no claims. `cargo bench --bench sinks`.
 
 #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
 
+#[path = "../tests/sink_support/mod.rs"]
 mod sink_support;
 
 use sink_support::*;
 use std::time::{Duration, Instant};
 
-#[test]
-#[ignore = "a measurement"]
+fn main() {
+    drains_to_a_file();
+    drains_to_local_http();
+    commits_while_draining();
+}
+
 fn drains_to_a_file() {
     let mut world = World::at(tempfile::tempdir().unwrap());
     for format in ["ndjson", "ecs"] {
@@ -26,8 +31,6 @@ fn drains_to_a_file() {
     }
 }
 
-#[test]
-#[ignore = "a measurement"]
 fn drains_to_local_http() {
     let mut world = World::at(tempfile::tempdir().unwrap());
     let server = HttpServer::start(|request| {
@@ -59,8 +62,6 @@ fn drains_to_local_http() {
 }
 
 /// Commits go on while sinks drain: how long does the slowest take?
-#[test]
-#[ignore = "a measurement"]
 fn commits_while_draining() {
     let mut world = World::at(tempfile::tempdir().unwrap());
     let path = world.path().join("out");

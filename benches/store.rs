@@ -1,20 +1,25 @@
-//! Figures, not claims: `cargo test --release --test store_speed -- --ignored --nocapture --test-threads 1`.
+//! How fast the store is: figures to read, no claims. `cargo bench --bench store`.
 
 #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
 
+#[path = "../tests/store_support/mod.rs"]
 mod store_support;
 
 use portreeve::store::Store;
 use std::time::Instant;
 use store_support::*;
 
+fn main() {
+    commits_10_000_changed_senders();
+    commits_one_changed_sender_beside_many();
+    commits_beside_many_remembered_recipients();
+}
+
 fn quantile(times: &mut [f64], q: f64) -> f64 {
     times.sort_by(f64::total_cmp);
     times[((times.len() - 1) as f64 * q) as usize]
 }
 
-#[test]
-#[ignore = "a measurement"]
 fn commits_10_000_changed_senders() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path()).unwrap();
@@ -56,8 +61,6 @@ fn commits_10_000_changed_senders() {
     );
 }
 
-#[test]
-#[ignore = "a measurement"]
 fn commits_one_changed_sender_beside_many() {
     let directory = tempfile::tempdir().unwrap();
     let mut store = Store::open(directory.path()).unwrap();
@@ -78,8 +81,6 @@ fn commits_one_changed_sender_beside_many() {
     );
 }
 
-#[test]
-#[ignore = "a measurement"]
 fn commits_beside_many_remembered_recipients() {
     for thousands in [100u32, 1_000] {
         let directory = tempfile::tempdir().unwrap();
