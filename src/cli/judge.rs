@@ -67,6 +67,9 @@ impl Judge {
             let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
             budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
         }
+        for planned in config.planned().map_err(Failure::usage)? {
+            engine.plan(planned).map_err(Failure::usage)?;
+        }
         for alert in &mut waiting {
             tracing::warn!("{}", alert.headline);
             alert.sensor = config.sensor.clone().map(SensorRef::from);

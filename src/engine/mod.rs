@@ -17,6 +17,7 @@ mod decide;
 pub mod detector;
 pub mod episode;
 pub mod evidence;
+pub mod feedback;
 pub mod incident;
 mod judge;
 pub mod marks;
@@ -24,6 +25,7 @@ pub mod memory;
 pub mod model;
 pub mod packed;
 mod persist;
+pub mod planned;
 mod roads;
 pub mod sender;
 mod tables;
@@ -31,9 +33,11 @@ mod tables;
 use crate::company::Company;
 use crate::observation::{Fact, Observation, Tls};
 use crate::time::Timestamp;
+use feedback::Leniency;
 use incident::{Incident, IncidentChange};
 use memory::InstallKey;
 use model::Model;
+use planned::Plan;
 use roads::Road;
 use sender::{Sender, SenderId, SenderKey};
 use serde::Serialize;
@@ -84,6 +88,14 @@ pub struct EngineCounters {
     pub senders_refused: u64,
     /// Incidents opened.
     pub incidents_opened: u64,
+    /// Days on which a sender was judged, over all senders.
+    pub sender_days: u64,
+    /// Deliveries that a planned mailing covered.
+    pub planned: u64,
+    /// Incidents that people confirmed.
+    pub confirmed: u64,
+    /// Incidents that people dismissed: false alarms.
+    pub dismissed: u64,
 }
 
 /// The judge.
@@ -96,6 +108,8 @@ pub struct Engine {
     changed: Vec<SenderKey>,
     roads: [Road; 2],
     incidents: BTreeMap<SenderId, Incident>,
+    plans: Vec<Plan>,
+    leniencies: Vec<Leniency>,
     now: Timestamp,
     swept_hour: i64,
     counters: EngineCounters,
@@ -113,6 +127,8 @@ impl Engine {
             changed: Vec::new(),
             roads: [Road::default(), Road::default()],
             incidents: BTreeMap::new(),
+            plans: Vec::new(),
+            leniencies: Vec::new(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
             counters: EngineCounters::default(),
