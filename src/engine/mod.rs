@@ -24,7 +24,7 @@ pub mod marks;
 pub mod memory;
 pub mod model;
 pub mod packed;
-mod persist;
+pub mod persist;
 pub mod planned;
 mod roads;
 pub mod sender;
@@ -98,6 +98,26 @@ pub struct EngineCounters {
     pub dismissed: u64,
 }
 
+impl EngineCounters {
+    /// What was counted beyond an earlier moment, by name.
+    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 11] {
+        let more = |now: u64, then: u64| now.saturating_sub(then);
+        [
+            ("observations", more(self.observations, earlier.observations)),
+            ("deliveries", more(self.deliveries, earlier.deliveries)),
+            ("hidden_messages", more(self.hidden_messages, earlier.hidden_messages)),
+            ("retries", more(self.retries, earlier.retries)),
+            ("late", more(self.late, earlier.late)),
+            ("senders_refused", more(self.senders_refused, earlier.senders_refused)),
+            ("incidents_opened", more(self.incidents_opened, earlier.incidents_opened)),
+            ("sender_days", more(self.sender_days, earlier.sender_days)),
+            ("planned", more(self.planned, earlier.planned)),
+            ("confirmed", more(self.confirmed, earlier.confirmed)),
+            ("dismissed", more(self.dismissed, earlier.dismissed)),
+        ]
+    }
+}
+
 /// The judge.
 pub struct Engine {
     company: Arc<Company>,
@@ -106,6 +126,8 @@ pub struct Engine {
     key: InstallKey,
     senders: HashMap<SenderKey, Box<Sender>>,
     changed: Vec<SenderKey>,
+    /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
+    closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
     incidents: BTreeMap<SenderId, Incident>,
     plans: Vec<Plan>,
@@ -125,6 +147,7 @@ impl Engine {
             key,
             senders: HashMap::new(),
             changed: Vec::new(),
+            closed_hours: None,
             roads: [Road::default(), Road::default()],
             incidents: BTreeMap::new(),
             plans: Vec::new(),
