@@ -5,6 +5,7 @@ use crate::alert::budget::Rate;
 use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
 pub use crate::sink::SinkConfig;
+pub use crate::tail::LogConfig;
 use crate::time::CivilClock;
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -67,7 +68,7 @@ pub struct HostConfig {
 pub struct SourceConfig {
     /// Interfaces with mirrored traffic.
     pub capture: Vec<CaptureConfig>,
-    /// Logs to follow.
+    /// Logs to read.
     pub log: Vec<LogConfig>,
 }
 
@@ -81,18 +82,6 @@ pub struct CaptureConfig {
     pub filter: Option<String>,
     /// SMTP ports. Default: 25.
     pub ports: Option<Vec<u16>>,
-}
-
-/// A log.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its dialect. Default: recognised by content.
-    pub dialect: Option<String>,
-    /// Time zone of stamps that name none. Default: the company's.
-    pub time_zone: Option<String>,
 }
 
 /// How to judge.
@@ -218,6 +207,7 @@ impl Config {
         zone(self.company.time_zone.as_deref())?;
         for log in &self.source.log {
             zone(log.time_zone.as_deref())?;
+            log.way().map_err(ConfigError)?;
         }
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;

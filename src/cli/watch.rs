@@ -77,8 +77,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = read_config(arguments.config.as_deref())?;
     let bare = |name: &String| CaptureConfig { interface: name.clone(), filter: None, ports: None };
     config.source.capture.extend(arguments.interface.iter().map(bare));
-    let plain = |path: &PathBuf| LogConfig { path: path.clone(), dialect: None, time_zone: None };
-    config.source.log.extend(arguments.log.iter().map(plain));
+    config.source.log.extend(arguments.log.iter().cloned().map(LogConfig::of_path));
     if config.source.capture.is_empty() && config.source.log.is_empty() {
         return Err(Failure::usage(
             "nothing to watch: name an interface with -i or a log with -l, or configure [[source.capture]] or [[source.log]]",
@@ -195,7 +194,7 @@ fn say_what_is_assumed(config: &Config, remembers: bool) {
         tracing::info!("watching interface {}", capture.interface);
     }
     for log in &config.source.log {
-        tracing::info!("following {}", log.path.display());
+        tracing::info!("following {}", log.name());
     }
     if config.company.networks.is_empty() {
         tracing::info!("no [company] networks: private addresses are taken to be ours");

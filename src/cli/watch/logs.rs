@@ -9,7 +9,7 @@ use crate::cli::judge::Judge;
 use crate::company::Company;
 use crate::config::{Config, zone};
 use crate::mta::{DIALECTS, LogRoad, LogSource, SourceId};
-use crate::tail::Follower;
+use crate::tail::{Follower, Way};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -37,7 +37,10 @@ impl LogThread {
         let mut road = LogRoad::new(Arc::clone(company), Default::default());
         let mut logs = Vec::new();
         for log in &config.source.log {
-            let name = log.path.display().to_string();
+            let name = log.name();
+            let Way::File(path) = log.way().map_err(Failure::usage)? else {
+                return Err(Failure::usage(format!("{name}: this way in is not read yet")));
+            };
             let dialect = match &log.dialect {
                 None => None,
                 Some(wanted) => {
@@ -54,9 +57,9 @@ impl LogThread {
             let zone = zone(zone_name).map_err(Failure::usage)?;
             let position = judge.position(&name)?;
             let follower = match position {
-                Some(position) => Follower::resume(&log.path, &position),
-                None if from_start => Follower::from_start(&log.path),
-                None => Follower::from_end(&log.path),
+                Some(position) => Follower::resume(&path, &position),
+                None if from_start => Follower::from_start(&path),
+                None => Follower::from_end(&path),
             };
             let follower = follower.map_err(Failure::usage)?;
             let modified_at = follower.modified_at();
