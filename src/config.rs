@@ -8,6 +8,7 @@ use crate::engine::planned::Planned;
 use crate::engine::sender::SenderId;
 pub use crate::sink::SinkConfig;
 use crate::store::transfer::sender_named;
+pub use crate::tail::LogConfig;
 use crate::time::{CivilClock, Timestamp};
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -72,7 +73,7 @@ pub struct HostConfig {
 pub struct SourceConfig {
     /// Interfaces with mirrored traffic.
     pub capture: Vec<CaptureConfig>,
-    /// Logs to follow.
+    /// Logs to read.
     pub log: Vec<LogConfig>,
 }
 
@@ -86,18 +87,6 @@ pub struct CaptureConfig {
     pub filter: Option<String>,
     /// SMTP ports. Default: 25.
     pub ports: Option<Vec<u16>>,
-}
-
-/// A log.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its dialect. Default: recognised by content.
-    pub dialect: Option<String>,
-    /// Time zone of stamps that name none. Default: the company's.
-    pub time_zone: Option<String>,
 }
 
 /// A bulk mailing announced in advance: its sender is not judged by it, up to its bound and its end.
@@ -240,6 +229,7 @@ impl Config {
         self.planned()?;
         for log in &self.source.log {
             zone(log.time_zone.as_deref())?;
+            log.way().map_err(ConfigError)?;
         }
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;

@@ -6,9 +6,10 @@ use super::failure::{FAILED, Failure, Outcome};
 use super::inputs::{self, Input, Kind};
 use super::{print, read_config, state_directory};
 use crate::capture::{Live, LiveSettings};
-use crate::config::Config;
+use crate::config::{Config, LogConfig};
 use crate::sink::{self, SinkConfig};
 use crate::store::Store;
+use crate::tail::Way;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +51,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         findings.push(about_interface(interface, vec![25], None));
     }
     for log in &config.source.log {
-        findings.push(about_log(&log.path, log.dialect.as_deref()));
+        findings.push(about_source(log));
     }
     for path in &arguments.log {
         findings.push(about_log(path, None));
@@ -108,6 +109,16 @@ fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Findi
     match Live::open(name, &settings) {
         Ok(live) => Finding::Good(format!("interface {name}: can be captured (link type {})", live.link().0)),
         Err(error) => Finding::Bad(format!("interface {error}")),
+    }
+}
+
+fn about_source(log: &LogConfig) -> Finding {
+    let name = log.name();
+    match log.way() {
+        Err(error) => Finding::Bad(error),
+        Ok(Way::File(path)) => about_log(&path, log.dialect.as_deref()),
+        Ok(Way::Stdin) => Finding::Notice(format!("log {name}: cannot be read again after a restart")),
+        Ok(Way::Journal(_) | Way::Listen(_)) => Finding::Good(format!("log {name}: set up")),
     }
 }
 

@@ -10,9 +10,11 @@ mod follow;
 mod mark;
 mod place;
 mod rotated;
+mod ways;
 
 pub use file::LogFile;
 pub use follow::{FollowCounters, Follower};
+pub use ways::{JournalSettings, ListenSettings, LogConfig, Transport, Way};
 
 /// Why lines could not be read. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
