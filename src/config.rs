@@ -6,6 +6,7 @@ use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
 pub use crate::sink::SinkConfig;
 use crate::time::CivilClock;
+use crate::web::WebConfig;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -34,6 +35,8 @@ pub struct Config {
     pub sensor: Option<SensorConfig>,
     /// Where alerts go.
     pub sink: Vec<SinkConfig>,
+    /// The dashboard.
+    pub web: WebConfig,
 }
 
 /// Whose mail is watched.
@@ -222,6 +225,7 @@ impl Config {
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;
         }
+        self.web.check().map_err(ConfigError)?;
         Ok(())
     }
 
