@@ -9,13 +9,17 @@ use crate::alert::budget::{Budget, Rate};
 use crate::alert::{Alert, Format, SensorRef, format, format_names};
 use crate::company::Company;
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
+use crate::engine::sender::SenderId;
+use crate::engine::{Engine, EngineCounters};
 use crate::observation::Observation;
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
+use crate::store::actions::{Action, ActionRow, Obeyed};
+use crate::store::transfer::sender_named;
+use crate::store::volume::Volume;
 use crate::store::{AlertRow, Moment, Store};
 use crate::time::Timestamp;
 use std::path::Path;
@@ -49,6 +53,9 @@ pub struct Judge {
     changes: Vec<IncidentChange>,
     waiting: Vec<Alert>,
     alerts: Vec<Alert>,
+    volume: Volume,
+    /// What the engine had counted at the last commit.
+    counted: EngineCounters,
 }
 
 impl Judge {
@@ -82,6 +89,8 @@ impl Judge {
             changes: Vec::new(),
             waiting,
             alerts: Vec::new(),
+            volume: Volume::default(),
+            counted: EngineCounters::default(),
         })
     }
 
@@ -111,6 +120,9 @@ impl Judge {
     /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
     pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
         self.engine.observe(observation, &mut self.changes);
+        if self.store.is_some() {
+            self.volume.count(observation);
+        }
         if self.changes.is_empty() {
             return Ok(());
         }
@@ -137,13 +149,45 @@ impl Judge {
     /// Commits what changed, then lets the alerts leave.
     pub fn commit(&mut self, positions: &[(String, String)]) -> Result<(), Failure> {
         self.budget.release(&self.rate, self.engine.now(), &mut self.waiting);
+        let (obeyed, forgotten) = self.obey()?;
         if let Some(store) = &mut self.store {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
             let notes = [(BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default())];
-            let moment = Moment { positions, alerts: &rows, notes: &notes, ..Moment::default() };
+            let counters = self.engine.counters();
+            let moment = Moment {
+                positions,
+                alerts: &rows,
+                notes: &notes,
+                counted: &self.volume.take(),
+                counters: &counters.since(&self.counted),
+                obeyed: &obeyed,
+                forgotten: &forgotten,
+                ..Moment::default()
+            };
+            self.counted = counters;
             store.commit_moment(&mut self.engine, &moment).map_err(Failure::running)?;
         }
         self.send()
+    }
+
+    /// Does what operators asked for since the last commit.
+    fn obey(&mut self) -> Result<(Vec<Obeyed>, Vec<SenderId>), Failure> {
+        let Some(store) = &self.store else { return Ok(Default::default()) };
+        let (mut obeyed, mut forgotten) = (Vec::new(), Vec::new());
+        for ActionRow { number, action, .. } in store.actions_waiting().map_err(Failure::running)? {
+            let outcome = match &action {
+                Action::Forget { sender } => {
+                    let id = sender_named(sender);
+                    let known = self.engine.forget(&id);
+                    forgotten.push(id);
+                    if known { "forgotten" } else { "nothing was known of it" }
+                }
+                Action::Confirm { .. } | Action::Dismiss { .. } => "noted",
+                Action::Announce { .. } | Action::Cancel { .. } => "noted",
+            };
+            obeyed.push(Obeyed { number, at: self.engine.now().as_micros(), outcome: outcome.into() });
+        }
+        Ok((obeyed, forgotten))
     }
 
     /// Where an input was read up to, as committed.

@@ -7,6 +7,7 @@ use super::Engine;
 use super::incident::IncidentChange;
 use super::marks::Marks;
 use super::memory::TraitKind;
+use super::persist;
 use super::roads::{
     self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
 };
@@ -217,6 +218,9 @@ impl Engine {
         self.counters.late += u64::from(at < sender.last_at);
         // A young install asks for more evidence before it accuses, and as much more before it stops to learn.
         let amber = self.model.amber + margin;
+        if let Some(closed) = &mut self.closed_hours {
+            closed.extend(persist::closed_hour(key, sender, at));
+        }
         sender.advance(&self.model, clock, amber, at);
         marks.foreign = roads::foreign(&sender.traits, road, seen, settled);
         marks.reverse_path = path.map(|path| reverse_path_class(&sender.traits, road, path, settled));

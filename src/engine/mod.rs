@@ -23,7 +23,7 @@ pub mod marks;
 pub mod memory;
 pub mod model;
 pub mod packed;
-mod persist;
+pub mod persist;
 mod roads;
 pub mod sender;
 mod tables;
@@ -86,6 +86,22 @@ pub struct EngineCounters {
     pub incidents_opened: u64,
 }
 
+impl EngineCounters {
+    /// What was counted beyond an earlier moment, by name.
+    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 7] {
+        let more = |now: u64, then: u64| now.saturating_sub(then);
+        [
+            ("observations", more(self.observations, earlier.observations)),
+            ("deliveries", more(self.deliveries, earlier.deliveries)),
+            ("hidden_messages", more(self.hidden_messages, earlier.hidden_messages)),
+            ("retries", more(self.retries, earlier.retries)),
+            ("late", more(self.late, earlier.late)),
+            ("senders_refused", more(self.senders_refused, earlier.senders_refused)),
+            ("incidents_opened", more(self.incidents_opened, earlier.incidents_opened)),
+        ]
+    }
+}
+
 /// The judge.
 pub struct Engine {
     company: Arc<Company>,
@@ -94,6 +110,8 @@ pub struct Engine {
     key: InstallKey,
     senders: HashMap<SenderKey, Box<Sender>>,
     changed: Vec<SenderKey>,
+    /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
+    closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
     incidents: BTreeMap<SenderId, Incident>,
     now: Timestamp,
@@ -111,6 +129,7 @@ impl Engine {
             key,
             senders: HashMap::new(),
             changed: Vec::new(),
+            closed_hours: None,
             roads: [Road::default(), Road::default()],
             incidents: BTreeMap::new(),
             now: Timestamp::from_micros(i64::MIN),
