@@ -10,6 +10,7 @@ pub use crate::sink::SinkConfig;
 use crate::store::transfer::sender_named;
 pub use crate::tail::LogConfig;
 use crate::time::{CivilClock, Timestamp};
+use crate::web::WebConfig;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -40,6 +41,8 @@ pub struct Config {
     pub sensor: Option<SensorConfig>,
     /// Where alerts go.
     pub sink: Vec<SinkConfig>,
+    /// The dashboard.
+    pub web: WebConfig,
 }
 
 /// Whose mail is watched.
@@ -234,6 +237,7 @@ impl Config {
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;
         }
+        self.web.check().map_err(ConfigError)?;
         Ok(())
     }
 

@@ -35,3 +35,4 @@ pub mod smtp;
 pub mod store;
 pub mod tail;
 pub mod time;
+pub mod web;

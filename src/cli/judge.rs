@@ -27,7 +27,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Key of runs that keep no state: the same input then always gives the same alerts.
-const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
+pub const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
 
 /// Name of the alert budget in the state.
 const BUDGET_NOTE: &str = "alert-budget";

@@ -4,6 +4,7 @@
 //! (0 done, 1 failed while running, 2 wrong usage or configuration, 3 alerts with `--exit-code`).
 
 pub mod check;
+pub mod dashboard;
 pub mod demo;
 pub mod failure;
 pub mod inputs;
@@ -35,6 +36,7 @@ enum Command {
     Replay(replay::Arguments),
     Watch(watch::Arguments),
 
+    Dashboard(dashboard::Arguments),
     Check(check::Arguments),
     Simulate(simulate::Arguments),
     Score(score::Arguments),
@@ -49,6 +51,7 @@ pub fn run() -> u8 {
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
 
+        Command::Dashboard(arguments) => dashboard::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),

@@ -9,7 +9,7 @@ mod logs;
 
 use super::failure::{Failure, Outcome};
 use super::judge::{Judge, format_named};
-use super::{read_config, state_directory, summary};
+use super::{dashboard, read_config, state_directory, summary};
 use crate::capture::{Live, LiveSettings, LiveStats};
 use crate::company::Company;
 use crate::config::{CaptureConfig, Config, LogConfig};
@@ -105,6 +105,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         captures.push(CaptureThread::open(capture, &company)?);
     }
     let logs = LogThread::open(&config, &company, &judge, arguments.from_start)?;
+    let _dashboard = dashboard::start(&config, &directory, true)?;
     say_what_is_assumed(&config, state.is_some());
     for capture in captures {
         let (sender, shared) = (sender.clone(), Arc::clone(&shared));
