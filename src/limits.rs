@@ -108,3 +108,13 @@ pub const HEADER_BYTES_MAX: usize = 255;
 pub const URL_DOMAINS_MAX: usize = 64;
 /// Attachments described for one message.
 pub const ATTACHMENTS_MAX: usize = 32;
+
+// The join of wire and log.
+/// Servers whose packets and log are joined.
+pub const JOIN_SERVERS_MAX: usize = 4_096;
+/// Deliveries of one server and road that wait for their other view.
+pub const JOIN_WAITING_MAX: usize = 65_536;
+/// Sessions of one server under TLS that wait for the log.
+pub const JOIN_SESSIONS_MAX: usize = 16_384;
+/// Messages of one session under TLS that count as unlogged: how many it carried is an estimate.
+pub const JOIN_HIDDEN_MESSAGES_MAX: u32 = 2;

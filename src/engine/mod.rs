@@ -27,6 +27,7 @@ mod persist;
 mod roads;
 pub mod sender;
 mod tables;
+pub mod unlogged;
 
 use crate::company::Company;
 use crate::observation::{Fact, Observation, Tls};
@@ -96,6 +97,7 @@ pub struct Engine {
     changed: Vec<SenderKey>,
     roads: [Road; 2],
     incidents: BTreeMap<SenderId, Incident>,
+    ledger: unlogged::Ledger,
     now: Timestamp,
     swept_hour: i64,
     counters: EngineCounters,
@@ -113,6 +115,7 @@ impl Engine {
             changed: Vec::new(),
             roads: [Road::default(), Road::default()],
             incidents: BTreeMap::new(),
+            ledger: unlogged::Ledger::default(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
             counters: EngineCounters::default(),
@@ -156,6 +159,7 @@ impl Engine {
         match &observation.fact {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
+            Fact::Reconciled(fact) => self.reconciled(observation, fact, out),
             Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) | Fact::Login(_) => {}
         }
     }

@@ -6,6 +6,7 @@ use super::Engine;
 use super::incident::Incident;
 use super::roads::{Road, StoredRoad};
 use super::sender::{Sender, SenderKey};
+use super::unlogged::Ledger;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 struct Shared {
     roads: Vec<StoredRoad>,
     incidents: Vec<Incident>,
+    ledger: Ledger,
     now: Timestamp,
 }
 
@@ -38,6 +40,7 @@ impl Engine {
         let shared = Shared {
             roads: self.roads.iter().map(Road::export).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            ledger: self.ledger.clone(),
             now: self.now,
         };
         postcard::to_allocvec(&shared).unwrap_or_default()
@@ -51,6 +54,7 @@ impl Engine {
         }
         self.incidents =
             shared.incidents.into_iter().map(|incident| (incident.sender.clone(), incident)).collect();
+        self.ledger = shared.ledger;
         self.now = shared.now;
         self.swept_hour = shared.now.hour_index();
         true
