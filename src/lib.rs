@@ -25,6 +25,7 @@ pub mod company;
 pub mod config;
 pub mod engine;
 pub mod flow;
+pub mod join;
 pub mod limits;
 pub mod mail;
 pub mod mta;

@@ -143,3 +143,12 @@ pub const WEB_LOGINS_PER_MINUTE_MAX: u32 = 20;
 pub const WEB_ROWS_MAX: usize = 100;
 /// Longest search text, bytes.
 pub const WEB_SEARCH_BYTES_MAX: usize = 255;
+// The join of wire and log.
+/// Servers whose packets and log are joined.
+pub const JOIN_SERVERS_MAX: usize = 4_096;
+/// Deliveries of one server and road that wait for their other view.
+pub const JOIN_WAITING_MAX: usize = 65_536;
+/// Sessions of one server under TLS that wait for the log.
+pub const JOIN_SESSIONS_MAX: usize = 16_384;
+/// Messages of one session under TLS that count as unlogged: how many it carried is an estimate.
+pub const JOIN_HIDDEN_MESSAGES_MAX: u32 = 2;

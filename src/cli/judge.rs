@@ -14,6 +14,7 @@ use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
 use crate::engine::sender::SenderId;
 use crate::engine::{Engine, EngineCounters};
+use crate::join::{Join, JoinCounters};
 use crate::observation::Observation;
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
@@ -43,6 +44,8 @@ enum Outlet {
 /// Engine, state and sinks.
 pub struct Judge {
     engine: Engine,
+    join: Join,
+    reconciled: Vec<Observation>,
     store: Option<Store>,
     outlet: Outlet,
     sensor: Option<SensorRef>,
@@ -64,6 +67,7 @@ impl Judge {
         let model = Model::shipped().map_err(Failure::running)?;
         let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
+        let join = Join::new(Arc::clone(&company), key.0);
         let mut engine = Engine::new(company, model, config.settings(), key);
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
@@ -83,6 +87,8 @@ impl Judge {
         }
         Ok(Judge {
             engine,
+            join,
+            reconciled: Vec::new(),
             store,
             outlet: Outlet::Writers(Vec::new()),
             sensor: config.sensor.clone().map(SensorRef::from),
@@ -122,7 +128,11 @@ impl Judge {
 
     /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
     pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
+        self.join.observe(observation, &mut self.reconciled);
         self.engine.observe(observation, &mut self.changes);
+        for reconciled in self.reconciled.drain(..) {
+            self.engine.observe(&reconciled, &mut self.changes);
+        }
         if self.store.is_some() {
             self.volume.count(observation);
         }
@@ -226,6 +236,11 @@ impl Judge {
             Outlet::Outbox(delivery) => delivery.finish(within),
             Outlet::Writers(_) => Vec::new(),
         }
+    }
+
+    /// What the join of wire and log counted.
+    pub fn join_counters(&self) -> JoinCounters {
+        self.join.counters()
     }
 
     /// The engine, for reports.

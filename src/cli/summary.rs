@@ -7,6 +7,7 @@ use super::roads::RoadReport;
 use crate::company::Company;
 use crate::config::Config;
 use crate::engine::incident::Change;
+use crate::join::JoinCounters;
 use crate::mta::LogCounters;
 use crate::smtp::WireCounters;
 
@@ -22,7 +23,26 @@ pub fn of(judge: &Judge, report: &RoadReport, company: &Company, config: &Config
     if !company.networks_declared() && report.wire.is_some() {
         text.push_str("company   no networks declared: private addresses are taken to be ours; set [company] networks\n");
     }
+    text.push_str(&of_join(&judge.join_counters()));
     text + &of_engine(judge, config)
+}
+
+/// How far both roads agree; nothing where only one was seen.
+fn of_join(join: &JoinCounters) -> String {
+    let matched = join.matched_by_reply + join.matched_by_path + join.matched_by_session;
+    if matched == 0 {
+        return String::new();
+    }
+    format!(
+        "joined    {} deliveries on wire and in log ({} by answer, {} by path, {} by session), {} on the wire only, {} in the log only, {} not to be told\n",
+        grouped(matched),
+        grouped(join.matched_by_reply),
+        grouped(join.matched_by_path),
+        grouped(join.matched_by_session),
+        grouped(join.wire_only),
+        grouped(join.log_only),
+        grouped(join.unsettled + join.evicted),
+    )
 }
 
 fn of_wire(wire: &WireCounters) -> String {

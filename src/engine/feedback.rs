@@ -133,6 +133,7 @@ impl Engine {
 
     /// Starts the test of a sender anew on both roads.
     pub(super) fn acquit(&mut self, id: &SenderId) {
+        self.ledger.acquit(id);
         for vantage in [Vantage::Wire, Vantage::Log] {
             let key = SenderKey { vantage, id: id.clone() };
             if let Some(sender) = self.senders.get_mut(&key) {

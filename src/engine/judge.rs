@@ -264,7 +264,7 @@ impl Engine {
         Some(Judgement { evidence: step.evidence, template: step.template, threshold, amber })
     }
 
-    fn role_of(&self, id: &SenderId) -> Role {
+    pub(super) fn role_of(&self, id: &SenderId) -> Role {
         match id {
             SenderId::Address(address) => {
                 self.company.host_of(*address).and_then(|host| host.role).unwrap_or(Role::Unused)
@@ -334,7 +334,12 @@ fn network_of(client: IpAddr) -> Vec<u8> {
 }
 
 /// An example. The recipient's name is taken out of everything, unless the settings ask for it.
-fn sample(observation: &Observation, delivery: &Delivery, recipient: Option<u64>, named: bool) -> Sample {
+pub(super) fn sample(
+    observation: &Observation,
+    delivery: &Delivery,
+    recipient: Option<u64>,
+    named: bool,
+) -> Sample {
     let domain = |mailbox: &Mailbox| Untrusted::bounded(mailbox.domain(), limits::PATH_BYTES_MAX);
     let to = delivery.forward_path.as_ref();
     let text = delivery.reply.as_ref().and_then(|reply| reply.text.as_ref());

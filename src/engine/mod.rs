@@ -29,6 +29,7 @@ pub mod planned;
 mod roads;
 pub mod sender;
 mod tables;
+pub mod unlogged;
 
 use crate::company::Company;
 use crate::observation::{Fact, Observation, Tls};
@@ -132,6 +133,7 @@ pub struct Engine {
     incidents: BTreeMap<SenderId, Incident>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
+    ledger: unlogged::Ledger,
     now: Timestamp,
     swept_hour: i64,
     counters: EngineCounters,
@@ -152,6 +154,7 @@ impl Engine {
             incidents: BTreeMap::new(),
             plans: Vec::new(),
             leniencies: Vec::new(),
+            ledger: unlogged::Ledger::default(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
             counters: EngineCounters::default(),
@@ -195,6 +198,7 @@ impl Engine {
         match &observation.fact {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
+            Fact::Reconciled(fact) => self.reconciled(observation, fact, out),
             Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) | Fact::Login(_) => {}
         }
     }

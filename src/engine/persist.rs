@@ -8,6 +8,7 @@ use super::incident::Incident;
 use super::planned::Plan;
 use super::roads::{Road, StoredRoad};
 use super::sender::{Sender, SenderId, SenderKey};
+use super::unlogged::Ledger;
 use crate::observation::Vantage;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -21,6 +22,7 @@ struct Shared {
     leniencies: Vec<Leniency>,
     /// Sender-days, confirmed and dismissed incidents: what the realised rate of false alarms is made of.
     told: [u64; 3],
+    ledger: Ledger,
     now: Timestamp,
 }
 
@@ -95,6 +97,7 @@ impl Engine {
             plans: self.plans.clone(),
             leniencies: self.leniencies.clone(),
             told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
+            ledger: self.ledger.clone(),
             now: self.now,
         };
         postcard::to_allocvec(&shared).unwrap_or_default()
@@ -111,6 +114,7 @@ impl Engine {
         self.plans = shared.plans;
         self.leniencies = shared.leniencies;
         [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed] = shared.told;
+        self.ledger = shared.ledger;
         self.now = shared.now;
         self.swept_hour = shared.now.hour_index();
         true

@@ -31,7 +31,7 @@ use tables::AlertRef;
 
 /// Form of the engine's stored state. To be raised whenever the layout of what [`Engine::take_changed`] or
 /// [`Engine::export_shared`] give changes: state of another form is set aside, not misread.
-pub const STATE_FORM: i64 = 1;
+pub const STATE_FORM: i64 = 2;
 
 /// An open state directory.
 pub struct Store {

@@ -93,7 +93,11 @@ pub fn volume(bars: &[Bar], width_micros: i64, instants: &[Instant], says: &str)
 
 fn bar_title(bar: &Bar) -> String {
     let stamp = bar.at.to_rfc3339();
-    let mut text = format!("{} UTC: {} messages", stamp.get(..16).unwrap_or_default().replace('T', " "), quantity(bar.value));
+    let mut text = format!(
+        "{} UTC: {} messages",
+        stamp.get(..16).unwrap_or_default().replace('T', " "),
+        quantity(bar.value)
+    );
     if let Some(most) = bar.usual_max {
         text.push_str(&format!("; up to {} are normal", quantity(most)));
     }
@@ -222,7 +226,8 @@ pub fn week(rates: &[Option<f64>], says: &str) -> Markup {
 pub fn weight(nats: f64, most: f64) -> Markup {
     let half = 0.25;
     let share = (nats.abs() / most.max(1e-9)).min(1.0);
-    let (x, width) = if nats >= 0.0 { (half, share * (1.0 - half)) } else { (half - share * half, share * half) };
+    let (x, width) =
+        if nats >= 0.0 { (half, share * (1.0 - half)) } else { (half - share * half, share * half) };
     html! {
         svg viewBox="0 0 1000 12" preserveAspectRatio="none" aria-hidden="true" {
             rect.track x="0" y="4" width="1000" height="4" {}

@@ -25,9 +25,17 @@ const HOURS_SHOWN: i64 = 8 * 24;
 
 /// Stages of a hijack in their usual order, and the evidence that shows each.
 const STAGES: &[(&str, &str, &[&str])] = &[
-    ("Foreign machine", "mail comes from a machine or network never seen for this sender", &["foreign_machine"]),
+    (
+        "Foreign machine",
+        "mail comes from a machine or network never seen for this sender",
+        &["foreign_machine"],
+    ),
     ("Foreign sender names", "it bears sender domains that are not used here", &["unknown_reverse_path"]),
-    ("Strangers written to", "recipients and servers that were never written to", &["novel_recipient", "novel_destination"]),
+    (
+        "Strangers written to",
+        "recipients and servers that were never written to",
+        &["novel_recipient", "novel_destination"],
+    ),
     ("Dead addresses hit", "the list holds recipients that do not exist", &["no_such_recipient"]),
     ("Receivers refuse", "it is refused as spam, or the address is on a blocklist", &["refused_by_policy"]),
 ];
@@ -46,7 +54,8 @@ fn answers(reader: &Reader, id: &str) -> Result<Option<Answers>, StoreError> {
         Some(id) => reader.sender(&id)?,
         None => Vec::new(),
     };
-    let of_road = |profile: &SenderProfile| wanted.is_none_or(|road| profile.summary.vantage == road_name(road));
+    let of_road =
+        |profile: &SenderProfile| wanted.is_none_or(|road| profile.summary.vantage == road_name(road));
     Ok(Some(Answers { story, profile: profiles.into_iter().find(of_road) }))
 }
 
@@ -95,7 +104,12 @@ pub fn closes(alert: &Alert) -> bool {
     crate::alert::change_name(alert) == "closed"
 }
 
-fn timeline(story: &IncidentStory, alert: &Alert, profile: Option<&SenderProfile>, clock: &CivilClock) -> Markup {
+fn timeline(
+    story: &IncidentStory,
+    alert: &Alert,
+    profile: Option<&SenderProfile>,
+    clock: &CivilClock,
+) -> Markup {
     let at = |text: &str| Timestamp::parse_rfc3339(text);
     let (Some(first), Some(last)) = (at(&alert.times.first), at(&alert.times.last)) else { return html! {} };
     let opened = at(&alert.times.opened).unwrap_or(first);
@@ -107,7 +121,11 @@ fn timeline(story: &IncidentStory, alert: &Alert, profile: Option<&SenderProfile
         Instant { at: first, label: "began", class: "began" },
         Instant { at: opened, label: "alarm", class: "alarm" },
     ];
-    let shown = if delay < 3_600.0 && delay * 120.0 < (until - from) as f64 * 3_600.0 { &instants[1..] } else { &instants[..] };
+    let shown = if delay < 3_600.0 && delay * 120.0 < (until - from) as f64 * 3_600.0 {
+        &instants[1..]
+    } else {
+        &instants[..]
+    };
     html! {
         section.card {
             div.head {
@@ -238,7 +256,10 @@ fn reach(alert: &Alert) -> Markup {
 }
 
 fn role_of(alert: &Alert) -> String {
-    serde_json::to_value(alert.sender.role).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+    serde_json::to_value(alert.sender.role)
+        .ok()
+        .and_then(|v| v.as_str().map(str::to_owned))
+        .unwrap_or_default()
 }
 
 fn benign(alert: &Alert) -> Markup {

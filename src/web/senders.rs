@@ -64,7 +64,10 @@ impl Wanted {
 
     /// In which order.
     pub fn order(&self) -> SenderOrder {
-        SenderOrder::NAMES.iter().find(|(name, _)| *name == self.sort).map_or(SenderOrder::Evidence, |(_, order)| *order)
+        SenderOrder::NAMES
+            .iter()
+            .find(|(name, _)| *name == self.sort)
+            .map_or(SenderOrder::Evidence, |(_, order)| *order)
     }
 
     /// Rows of this page.
@@ -74,7 +77,11 @@ impl Wanted {
     }
 
     fn path(&self, sort: &str, number: u32) -> String {
-        format!("/senders?q={}&kind={}&sort={sort}&page={number}", page::encoded(&self.q), page::encoded(&self.kind))
+        format!(
+            "/senders?q={}&kind={}&sort={sort}&page={number}",
+            page::encoded(&self.q),
+            page::encoded(&self.kind)
+        )
     }
 }
 
@@ -171,7 +178,12 @@ mod tests {
 
     #[test]
     fn what_the_address_says_is_bounded_and_known() {
-        let wanted = Wanted { q: "x".repeat(9_999), kind: "nonsense".into(), sort: "drop table".into(), page: u32::MAX };
+        let wanted = Wanted {
+            q: "x".repeat(9_999),
+            kind: "nonsense".into(),
+            sort: "drop table".into(),
+            page: u32::MAX,
+        };
         assert!(wanted.filter().name.unwrap().len() <= limits::WEB_SEARCH_BYTES_MAX);
         assert_eq!((wanted.filter().kind, wanted.order()), (None, SenderOrder::Evidence));
         assert_eq!(wanted.rows().offset, u32::MAX);
