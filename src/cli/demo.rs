@@ -112,7 +112,13 @@ fn busiest(alerts: &[Alert]) -> Option<Timestamp> {
 }
 
 /// Judges the world up to a moment with a state of its own, and serves it. What is done on the pages takes effect.
-fn show(world: &Path, config: &Config, listen: SocketAddr, moment: Timestamp, state: &Path) -> Result<(), Failure> {
+fn show(
+    world: &Path,
+    config: &Config,
+    listen: SocketAddr,
+    moment: Timestamp,
+    state: &Path,
+) -> Result<(), Failure> {
     // The key of the run above, so that incidents have the ids that its report named.
     std::fs::create_dir_all(state)
         .and_then(|()| std::fs::write(state.join("install.key"), STATELESS_KEY.0))

@@ -109,6 +109,8 @@ mod tests {
     fn a_verdict_needs_a_reason_and_a_name() {
         assert!(verdict("confirm", "1".into(), " ".into()).is_err());
         assert!(verdict("delete", "1".into(), "x".into()).is_err());
-        assert!(matches!(verdict("dismiss", "1".into(), " x ".into()), Ok(Action::Dismiss { reason, .. }) if reason == "x"));
+        assert!(
+            matches!(verdict("dismiss", "1".into(), " x ".into()), Ok(Action::Dismiss { reason, .. }) if reason == "x")
+        );
     }
 }

@@ -102,7 +102,10 @@ async fn volume(State(dashboard): Shared, Query(wanted): Query<VolumeWanted>) ->
     Ok(Json(points))
 }
 
-async fn list_incidents(State(dashboard): Shared, Query(wanted): Query<incidents::Wanted>) -> Answer<impl Serialize> {
+async fn list_incidents(
+    State(dashboard): Shared,
+    Query(wanted): Query<incidents::Wanted>,
+) -> Answer<impl Serialize> {
     Ok(Json(dashboard.reading.ask(move |reader| reader.incidents(&wanted.filter(), wanted.rows())).await?))
 }
 
@@ -140,7 +143,10 @@ async fn abuse_report(State(dashboard): Shared, Path(id): Path<String>) -> Resul
 fn download(name: &str, content: String) -> Response {
     let name: String = name.chars().filter(|c| c.is_ascii_alphanumeric() || matches!(c, '-' | '.')).collect();
     let disposition = format!("attachment; filename=\"portreeve-{name}\"");
-    ([(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_DISPOSITION, disposition)], content)
+    (
+        [(header::CONTENT_TYPE, "application/json".to_owned()), (header::CONTENT_DISPOSITION, disposition)],
+        content,
+    )
         .into_response()
 }
 
@@ -167,14 +173,20 @@ async fn dismiss(
     act(&dashboard, &viewer, actions::verdict("dismiss", id, review.reason)?).await
 }
 
-async fn list_senders(State(dashboard): Shared, Query(wanted): Query<senders::Wanted>) -> Answer<impl Serialize> {
+async fn list_senders(
+    State(dashboard): Shared,
+    Query(wanted): Query<senders::Wanted>,
+) -> Answer<impl Serialize> {
     let ask = move |reader: &crate::store::read::Reader| {
         reader.senders(&wanted.filter(), wanted.order(), wanted.rows())
     };
     Ok(Json(dashboard.reading.ask(ask).await?))
 }
 
-async fn sender(State(dashboard): Shared, Path((kind, name)): Path<(String, String)>) -> Answer<impl Serialize> {
+async fn sender(
+    State(dashboard): Shared,
+    Path((kind, name)): Path<(String, String)>,
+) -> Answer<impl Serialize> {
     let nothing = || Told(Trouble::Nothing("No such sender was seen."));
     let id = id_of(&kind, &name).ok_or_else(nothing)?;
     let profiles = dashboard.reading.ask(move |reader| reader.sender(&id)).await?;

@@ -36,10 +36,11 @@ pub fn path(name: &str) -> String {
 /// Serves one.
 pub async fn file(Path((version, name)): Path<(String, String)>) -> Response {
     match FILES.iter().find(|(known, _, _)| *known == name && version == *VERSION) {
-        Some((_, kind, content)) => {
-            ([(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "max-age=31536000, immutable")], *content)
-                .into_response()
-        }
+        Some((_, kind, content)) => (
+            [(header::CONTENT_TYPE, *kind), (header::CACHE_CONTROL, "max-age=31536000, immutable")],
+            *content,
+        )
+            .into_response(),
         None => StatusCode::NOT_FOUND.into_response(),
     }
 }

@@ -92,7 +92,8 @@ impl Space {
     /// Addresses of a network that abused in the last week, as a blocklist would count them.
     fn abused(&self, net: &IpNet) -> u64 {
         let single = self.accused.iter().filter(|address| net.contains(*address)).count() as u64;
-        let in_blocks = self.accused_blocks.iter().filter(|(block, ..)| net.contains(block)).map(|(_, n, _)| *n);
+        let in_blocks =
+            self.accused_blocks.iter().filter(|(block, ..)| net.contains(block)).map(|(_, n, _)| *n);
         single.max(in_blocks.sum())
     }
 
@@ -107,10 +108,15 @@ impl Space {
             messages = messages.saturating_add(activity.messages);
             evidence = evidence.max(activity.evidence_nats);
         }
-        let name = if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };
+        let name =
+            if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };
         let open = self.open.iter().any(|address| net.contains(address))
-            || self.accused_blocks.iter().any(|(block, _, open)| *open && (net.contains(block) || active > 0 && block.contains(&net)));
-        let accused = self.abused(&net) > 0 || evidence >= 2.0;
+            || self
+                .accused_blocks
+                .iter()
+                .any(|(block, _, open)| *open && (net.contains(block) || active > 0 && block.contains(&net)));
+        let within = self.accused_blocks.iter().any(|(block, ..)| active > 0 && block.contains(&net));
+        let accused = within || self.abused(&net) > 0 || evidence >= 2.0;
         let class = match (open, accused, active) {
             (true, ..) => "cell-open",
             (_, true, _) => "cell-suspect",
@@ -129,7 +135,11 @@ impl Space {
             false if active > 0 => Some(page::sender_path("address", &net.addr().to_string())),
             false => None,
         };
-        let says = if active > 0 { format!("{name}: {what}, {} messages", page::number(messages)) } else { format!("{name}: {what}") };
+        let says = if active > 0 {
+            format!("{name}: {what}, {} messages", page::number(messages))
+        } else {
+            format!("{name}: {what}")
+        };
         Cell { class, level: level.min(0.9999), says, path }
     }
 }
@@ -186,13 +196,13 @@ fn networks(declared: &[IpNet], space: &Space) -> Vec<IpNet> {
     blocks.into_iter().take(crate::limits::WEB_ROWS_MAX).collect()
 }
 
-/// Where there is most to be seen: open incidents, then abuse, then activity.
+/// Where there is most to be seen: abuse of the last week, then open incidents, then activity.
 fn busiest(networks: &[IpNet], space: &Space) -> Option<IpNet> {
     let open = |net: &IpNet| {
         space.open.iter().filter(|address| net.contains(*address)).count()
             + space.accused_blocks.iter().filter(|(block, _, open)| *open && net.contains(block)).count()
     };
-    let key = |net: &&IpNet| (net.addr().is_ipv4(), open(net), space.abused(net), space.active(net).count());
+    let key = |net: &&IpNet| (net.addr().is_ipv4(), space.abused(net), open(net), space.active(net).count());
     networks.iter().max_by_key(key).copied()
 }
 
@@ -230,7 +240,12 @@ fn worst(net: &IpNet, space: &Space) -> IpNet {
 /// Addresses of a prefix that get the whole prefix listed; `None` where no rule is known.
 fn limit_of(net: &IpNet) -> Option<u64> {
     let IpNet::V4(v4) = net else { return None };
-    RULES.iter().rev().find(|(length, _)| v4.prefix_len() <= *length).map(|(_, limit)| *limit).filter(|_| v4.prefix_len() >= 21)
+    RULES
+        .iter()
+        .rev()
+        .find(|(length, _)| v4.prefix_len() <= *length)
+        .map(|(_, limit)| *limit)
+        .filter(|_| v4.prefix_len() >= 21)
 }
 
 fn nearness(net: &IpNet, space: &Space) -> Markup {
@@ -240,7 +255,7 @@ fn nearness(net: &IpNet, space: &Space) -> Markup {
             (0, _) => span.soft { "far: no abuse in seven days" },
             (used, None) => { (net) ": " (count(used, "address", "addresses")) " accused; no rule is known for its size" },
             (used, Some(limit)) => {
-                @let says = format!("{used} of {limit} accused addresses that get {net} listed");
+                @let says = format!("{}: {} accused, {limit} get it listed", net, count(used, "address", "addresses"));
                 (chart::meter(used, limit, &says))
                 div.small { @if used >= limit { span.critical { (says) } } @else { (says) } }
             },
@@ -305,9 +320,14 @@ fn listing(net: IpNet, space: &Space) -> Markup {
 fn addresses(net: &IpNet, space: &Space) -> Markup {
     let mut list: Vec<&Activity> = space.active(net).collect();
     let total = list.len();
-    let rank = |activity: &Activity| (space.open.contains(&activity.address), space.accused.contains(&activity.address));
+    let rank = |activity: &Activity| {
+        (space.open.contains(&activity.address), space.accused.contains(&activity.address))
+    };
     list.sort_by(|a, b| {
-        rank(b).cmp(&rank(a)).then(b.evidence_nats.total_cmp(&a.evidence_nats)).then(b.messages.cmp(&a.messages))
+        rank(b)
+            .cmp(&rank(a))
+            .then(b.evidence_nats.total_cmp(&a.evidence_nats))
+            .then(b.messages.cmp(&a.messages))
     });
     html! {
         section.card {
@@ -356,15 +376,22 @@ mod tests {
     fn every_map_is_a_square_of_at_most_512_cells() {
         for length in 0..=32u8 {
             let cells = cell_length(length);
-            assert!(cells <= 32 && cells >= length && (cells - length) % 2 == 0 && cells - length <= 9, "{length}");
+            assert!(
+                cells <= 32 && cells >= length && (cells - length) % 2 == 0 && cells - length <= 9,
+                "{length}"
+            );
         }
         assert_eq!([16, 24, 8].map(cell_length), [24, 32, 16]);
     }
 
     #[test]
     fn the_rule_of_a_block_is_that_of_its_size() {
-        let limits = ["192.0.2.0/24", "192.0.2.0/25", "192.0.2.0/30", "192.0.2.7/32", "192.0.0.0/22", "192.0.0.0/20"];
-        assert_eq!(limits.map(|text| limit_of(&net(text))), [Some(4), Some(3), Some(1), Some(1), Some(15), None]);
+        let limits =
+            ["192.0.2.0/24", "192.0.2.0/25", "192.0.2.0/30", "192.0.2.7/32", "192.0.0.0/22", "192.0.0.0/20"];
+        assert_eq!(
+            limits.map(|text| limit_of(&net(text))),
+            [Some(4), Some(3), Some(1), Some(1), Some(15), None]
+        );
         assert_eq!(limit_of(&net("2001:db8::/64")), None);
     }
 

@@ -52,10 +52,7 @@ pub async fn guard(State(dashboard): State<Arc<Dashboard>>, request: Request, ne
     for (name, value) in SAFETY_HEADERS {
         response.headers_mut().insert(HeaderName::from_static(name), HeaderValue::from_static(value));
     }
-    response
-        .headers_mut()
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
+    response.headers_mut().entry(header::CACHE_CONTROL).or_insert(HeaderValue::from_static("no-store"));
     response
 }
 
@@ -161,7 +158,8 @@ fn origin_is_ours(headers: &HeaderMap) -> bool {
 fn caller(dashboard: &Dashboard, request: &Request) -> Option<Caller> {
     let headers = request.headers();
     let secrets = &dashboard.settings.secrets;
-    let bearer = headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
+    let bearer =
+        headers.get(header::AUTHORIZATION).and_then(|value| value.to_str().ok()?.strip_prefix("Bearer "));
     if let Some(token) = bearer {
         return secrets.token_fits(token).then_some(Caller::Program);
     }
@@ -171,7 +169,9 @@ fn caller(dashboard: &Dashboard, request: &Request) -> Option<Caller> {
     }
     // Browsers name the origin of every POST, and ask first before they send JSON across sites: what does
     // neither is a program on this machine.
-    let json = headers.get(header::CONTENT_TYPE).is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
+    let json = headers
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind.as_bytes().starts_with(b"application/json"));
     if json && !headers.contains_key(header::ORIGIN) && !headers.contains_key("sec-fetch-site") {
         return Some(Caller::Program);
     }
@@ -180,9 +180,11 @@ fn caller(dashboard: &Dashboard, request: &Request) -> Option<Caller> {
 
 /// The session's cookie of a request.
 pub fn cookie(headers: &HeaderMap) -> Option<&str> {
-    headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok()).find_map(|line| {
-        line.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('='))
-    })
+    headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .find_map(|line| line.split(';').find_map(|pair| pair.trim().strip_prefix(COOKIE)?.strip_prefix('=')))
 }
 
 /// An answer that says no, as a page or as JSON.
@@ -198,7 +200,10 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
-        pairs.iter().map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value))).collect()
+        pairs
+            .iter()
+            .map(|(name, value)| (HeaderName::from_static(name), HeaderValue::from_static(value)))
+            .collect()
     }
 
     #[test]

@@ -33,13 +33,13 @@ pub use openapi::{DOCUMENT as OPENAPI, ROUTES as API_ROUTES};
 pub use server::Running;
 pub use settings::{Settings, WebConfig};
 
+use crate::time::CivilClock;
 use access::{Caller, Sessions};
 use axum::Router;
 use axum::extract::FromRequestParts;
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use axum::routing::{get, post};
-use crate::time::CivilClock;
 use ipnet::IpNet;
 use maud::Markup;
 use std::path::PathBuf;

@@ -149,7 +149,11 @@ fn curve(road: &Road, newest: Option<Timestamp>, dashboard: &Dashboard) -> Marku
     let end = newest.map_or(0, Timestamp::hour_index) + 1;
     let bars = expected::bars(&road.counted, end - HOURS_SHOWN..end, &dashboard.about.clock);
     let over = bars.iter().filter(|bar| bar.usual_max.is_some_and(|most| bar.value > most)).count();
-    let says = format!("{}: messages by the hour; {over} of {} hours above what is normal", road_word(road.vantage), bars.len());
+    let says = format!(
+        "{}: messages by the hour; {over} of {} hours above what is normal",
+        road_word(road.vantage),
+        bars.len()
+    );
     html! {
         h3 { (road_word(road.vantage)) }
         figure { (chart::volume(&bars, MICROS_PER_HOUR, &[] as &[Instant], &says)) }

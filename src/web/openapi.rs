@@ -119,7 +119,9 @@ fn operation(route: &Route) -> Value {
     };
     let in_path = route.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let mut parameters: Vec<Value> = in_path
-        .map(|name| parameter("path", name, if name == "number" { "integer" } else { "string" }, "As lists give it."))
+        .map(|name| {
+            parameter("path", name, if name == "number" { "integer" } else { "string" }, "As lists give it.")
+        })
         .collect();
     parameters.extend(route.query.iter().map(|(name, kind, says)| parameter("query", name, kind, says)));
     let (code, says) = if route.method == "post" { ("202", "Put down.") } else { ("200", "Found.") };
@@ -150,7 +152,8 @@ fn operation(route: &Route) -> Value {
 /// `get_incidents_id_alert_json` of a path.
 fn operation_id(route: &Route) -> String {
     let path = route.path.trim_start_matches("/api/v1/");
-    let words: Vec<&str> = path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
+    let words: Vec<&str> =
+        path.split(|c: char| !c.is_alphanumeric()).filter(|word| !word.is_empty()).collect();
     format!("{}_{}", route.method, words.join("_"))
 }
 

@@ -70,9 +70,8 @@ impl Reading {
     pub async fn act(&self, action: Action, by: &'static str) -> Result<i64, Trouble> {
         let _place = self.places.acquire().await;
         let directory = self.directory.clone();
-        let put = tokio::task::spawn_blocking(move || {
-            Control::open(&directory)?.ask(&action, by, wall_clock())
-        });
+        let put =
+            tokio::task::spawn_blocking(move || Control::open(&directory)?.ask(&action, by, wall_clock()));
         match put.await {
             Ok(Ok(number)) => Ok(number),
             Ok(Err(StoreError::Refused(why))) => Err(Trouble::Refused(why)),

@@ -64,7 +64,10 @@ impl Wanted {
 
     /// In which order.
     pub fn order(&self) -> SenderOrder {
-        SenderOrder::NAMES.iter().find(|(name, _)| *name == self.sort).map_or(SenderOrder::Evidence, |(_, order)| *order)
+        SenderOrder::NAMES
+            .iter()
+            .find(|(name, _)| *name == self.sort)
+            .map_or(SenderOrder::Evidence, |(_, order)| *order)
     }
 
     /// Rows of this page.
@@ -74,7 +77,11 @@ impl Wanted {
     }
 
     fn path(&self, sort: &str, number: u32) -> String {
-        format!("/senders?q={}&kind={}&sort={sort}&page={number}", page::encoded(&self.q), page::encoded(&self.kind))
+        format!(
+            "/senders?q={}&kind={}&sort={sort}&page={number}",
+            page::encoded(&self.q),
+            page::encoded(&self.kind)
+        )
     }
 }
 
@@ -92,7 +99,7 @@ pub async fn show(
     let sort = if wanted.sort.is_empty() { "evidence" } else { wanted.sort.as_str() };
     let content = html! {
         h1 { "Senders" }
-        p.lead { "Every address, account and block that sent mail, and what is usual for it. What the wire shows and what logs tell are learned apart, so a sender may have a row for each." }
+        p.lead { "Every address, account and block that sent mail, and what is usual for it. What the wire shows and what logs tell are learned apart, so a sender may have a row for each. Suspicion is the weight of what speaks for a hijack now; from about 7 on there is an alarm." }
         form.line method="get" action="/senders" role="search" {
             label { "Search" input type="search" name="q" value=(wanted.q) placeholder="address, account or network"; }
             label { "Kind" select name="kind" {
@@ -112,7 +119,7 @@ pub async fn show(
                             a href=(wanted.path(order, 0)) { (heading) @if *order == sort { @if *order == "name" { " ↑" } @else { " ↓" } } }
                         }
                     }
-                    th { "Its last week" }
+                    th.curve { "Its last week" }
                 } }
                 tbody { @for row in &listed.rows { (one(row)) } }
             } } }
@@ -133,7 +140,7 @@ fn one(row: &SenderSummary) -> Markup {
             td.number { (page::quantity(row.usual_per_day)) }
             td.number { (page::number(row.messages)) }
             td.number { (page::time(Timestamp::from_micros(row.last_at))) }
-            td { (chart::spark(&recent(&row.hours.messages))) }
+            td.curve { (chart::spark(&recent(&row.hours.messages))) }
         }
     }
 }
@@ -171,7 +178,12 @@ mod tests {
 
     #[test]
     fn what_the_address_says_is_bounded_and_known() {
-        let wanted = Wanted { q: "x".repeat(9_999), kind: "nonsense".into(), sort: "drop table".into(), page: u32::MAX };
+        let wanted = Wanted {
+            q: "x".repeat(9_999),
+            kind: "nonsense".into(),
+            sort: "drop table".into(),
+            page: u32::MAX,
+        };
         assert!(wanted.filter().name.unwrap().len() <= limits::WEB_SEARCH_BYTES_MAX);
         assert_eq!((wanted.filter().kind, wanted.order()), (None, SenderOrder::Evidence));
         assert_eq!(wanted.rows().offset, u32::MAX);
