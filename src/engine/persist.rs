@@ -3,7 +3,9 @@
 //! *In*, *out*: blobs that only the engine reads. *Bound*: the engine's.
 
 use super::Engine;
+use super::feedback::Leniency;
 use super::incident::Incident;
+use super::planned::Plan;
 use super::roads::{Road, StoredRoad};
 use super::sender::{Sender, SenderId, SenderKey};
 use crate::observation::Vantage;
@@ -15,6 +17,10 @@ use serde::{Deserialize, Serialize};
 struct Shared {
     roads: Vec<StoredRoad>,
     incidents: Vec<Incident>,
+    plans: Vec<Plan>,
+    leniencies: Vec<Leniency>,
+    /// Sender-days, confirmed and dismissed incidents: what the realised rate of false alarms is made of.
+    told: [u64; 3],
     now: Timestamp,
 }
 
@@ -86,6 +92,9 @@ impl Engine {
         let shared = Shared {
             roads: self.roads.iter().map(Road::export).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            plans: self.plans.clone(),
+            leniencies: self.leniencies.clone(),
+            told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
             now: self.now,
         };
         postcard::to_allocvec(&shared).unwrap_or_default()
@@ -99,6 +108,9 @@ impl Engine {
         }
         self.incidents =
             shared.incidents.into_iter().map(|incident| (incident.sender.clone(), incident)).collect();
+        self.plans = shared.plans;
+        self.leniencies = shared.leniencies;
+        [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed] = shared.told;
         self.now = shared.now;
         self.swept_hour = shared.now.hour_index();
         true
