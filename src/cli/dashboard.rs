@@ -5,7 +5,7 @@
 
 use super::failure::{Failure, Outcome};
 use super::{read_config, state_directory};
-use crate::config::{Config, SinkConfig, zone};
+use crate::config::{Config, HostConfig, SinkConfig, zone};
 use crate::time::CivilClock;
 use crate::web::{About, Dashboard, Running, Settings};
 use clap::Args;
@@ -91,13 +91,17 @@ fn effective(config: &Config, state: &Path) -> Vec<(String, Vec<(String, String)
             ("time_zone", company.time_zone.clone().unwrap_or_else(|| "UTC".into())),
         ],
     );
-    for host in &config.host {
-        let role = host.role.map_or_else(|| "learned".into(), |role| role.name().replace('_', " "));
-        put(
-            "[[host]]",
-            vec![("name", host.name.clone()), ("address", host.address.to_string()), ("role", role)],
-        );
+    let host = |host: &HostConfig| {
+        let role = host.role.map_or_else(|| "role is learned".into(), |role| role.name().replace('_', " "));
+        (host.name.clone(), format!("{} · {role}", host.address))
+    };
+    if !config.host.is_empty() {
+        sections.push(("[[host]]".into(), config.host.iter().map(host).collect()));
     }
+    let mut put = |name: &str, values: Vec<(&str, String)>| {
+        let values = values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        sections.push((name.to_owned(), values));
+    };
     for capture in &config.source.capture {
         let ports = capture.ports.clone().unwrap_or_else(|| vec![25]);
         let ports = list(ports.iter().map(ToString::to_string).collect(), "");

@@ -18,8 +18,7 @@ use crate::join::{Join, JoinCounters};
 use crate::observation::Observation;
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
-use crate::store::actions::{Action, ActionRow, Obeyed};
-use crate::store::transfer::sender_named;
+use crate::store::actions::{self, Obeyed};
 use crate::store::volume::Volume;
 use crate::store::{AlertRow, Moment, Store};
 use crate::time::Timestamp;
@@ -64,11 +63,10 @@ pub struct Judge {
 impl Judge {
     /// An engine with the state of a directory, if one is given.
     pub fn new(config: &Config, company: Arc<Company>, state: Option<&Path>) -> Result<Judge, Failure> {
-        let model = Model::shipped().map_err(Failure::running)?;
         let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
         let join = Join::new(Arc::clone(&company), key.0);
-        let mut engine = Engine::new(company, model, config.settings(), key);
+        let mut engine = new_engine(config, company, key)?;
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
         if let Some(store) = &store {
@@ -81,6 +79,7 @@ impl Judge {
         for planned in config.planned().map_err(Failure::usage)? {
             engine.plan(planned).map_err(Failure::usage)?;
         }
+        let counted = engine.counters();
         for alert in &mut waiting {
             tracing::warn!("{}", alert.headline);
             alert.sensor = config.sensor.clone().map(SensorRef::from);
@@ -99,7 +98,7 @@ impl Judge {
             waiting,
             alerts: Vec::new(),
             volume: Volume::default(),
-            counted: EngineCounters::default(),
+            counted,
         })
     }
 
@@ -139,6 +138,12 @@ impl Judge {
         if self.changes.is_empty() {
             return Ok(());
         }
+        self.offer_changes();
+        if self.store.is_none() { self.send() } else { Ok(()) }
+    }
+
+    /// Lets what changed leave as the alert rate allows.
+    fn offer_changes(&mut self) {
         for change in self.changes.drain(..) {
             if self.speaks {
                 let mut alert = Alert::of(&change);
@@ -146,7 +151,6 @@ impl Judge {
                 self.budget.offer(&self.rate, alert, change.at, &mut self.waiting);
             }
         }
-        if self.store.is_none() { self.send() } else { Ok(()) }
     }
 
     /// Whether alerts wait for a commit.
@@ -161,8 +165,8 @@ impl Judge {
 
     /// Commits what changed, then lets the alerts leave.
     pub fn commit(&mut self, positions: &[(String, String)]) -> Result<(), Failure> {
-        self.budget.release(&self.rate, self.engine.now(), &mut self.waiting);
         let (obeyed, forgotten) = self.obey()?;
+        self.budget.release(&self.rate, self.engine.now(), &mut self.waiting);
         if let Some(store) = &mut self.store {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
             let notes = [(BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default())];
@@ -183,23 +187,23 @@ impl Judge {
         self.send()
     }
 
+    /// Whether operators asked for something that no commit has seen yet.
+    pub fn is_asked(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.actions_waiting().is_ok_and(|list| !list.is_empty()))
+    }
+
     /// Does what operators asked for since the last commit.
     fn obey(&mut self) -> Result<(Vec<Obeyed>, Vec<SenderId>), Failure> {
         let Some(store) = &self.store else { return Ok(Default::default()) };
         let (mut obeyed, mut forgotten) = (Vec::new(), Vec::new());
-        for ActionRow { number, action, .. } in store.actions_waiting().map_err(Failure::running)? {
-            let outcome = match &action {
-                Action::Forget { sender } => {
-                    let id = sender_named(sender);
-                    let known = self.engine.forget(&id);
-                    forgotten.push(id);
-                    if known { "forgotten" } else { "nothing was known of it" }
-                }
-                Action::Confirm { .. } | Action::Dismiss { .. } => "noted",
-                Action::Announce { .. } | Action::Cancel { .. } => "noted",
-            };
-            obeyed.push(Obeyed { number, at: self.engine.now().as_micros(), outcome: outcome.into() });
+        for row in store.actions_waiting().map_err(Failure::running)? {
+            let at = self.engine.now();
+            let outcome = actions::obey(&mut self.engine, store, &row, &mut self.changes, &mut forgotten);
+            let outcome = outcome.map_err(Failure::running)?;
+            tracing::info!("{} asked ({}): {outcome}", row.by, row.number);
+            obeyed.push(Obeyed { number: row.number, at: at.as_micros(), outcome });
         }
+        self.offer_changes();
         Ok((obeyed, forgotten))
     }
 
@@ -257,6 +261,12 @@ impl Judge {
     pub fn opened(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.iter().filter(|alert| alert.change == Change::Opened)
     }
+}
+
+/// An engine without memories.
+pub fn new_engine(config: &Config, company: Arc<Company>, key: InstallKey) -> Result<Engine, Failure> {
+    let model = Model::shipped().map_err(Failure::running)?;
+    Ok(Engine::new(company, model, config.settings(), key))
 }
 
 /// Now, for the stamps of dead letters.

@@ -174,10 +174,10 @@ async fn serve(
                     changed = false;
                 }
             }
-            _ = clock.tick(), if changed => {
+            _ = clock.tick() => if changed || judge.is_asked() {
                 commit(judge, &positions)?;
                 changed = false;
-            }
+            },
             _ = signals.interrupt.recv() => shared.stop.store(true, Ordering::Relaxed),
             _ = signals.terminate.recv() => shared.stop.store(true, Ordering::Relaxed),
         }

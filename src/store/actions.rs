@@ -8,10 +8,17 @@
 //! that it was obeyed: after a crash it is obeyed exactly once.
 
 use super::error::StoreError;
+use super::transfer::{sender_named, sender_of};
 use super::{Store, tables};
+use crate::alert::Alert;
+use crate::engine::Engine;
+use crate::engine::feedback::{Feedback, FeedbackVerdict};
+use crate::engine::incident::IncidentChange;
 use crate::engine::memory::InstallKey;
+use crate::engine::planned::Planned;
+use crate::engine::sender::SenderId;
 use crate::time::Timestamp;
-use rusqlite::{Connection, OpenFlags, params};
+use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use serde::{Deserialize, Serialize};
 use std::path::{Path, PathBuf};
 
@@ -182,19 +189,90 @@ impl Store {
         list.map_err(StoreError::database(&self.path))
     }
 
-    /// Announced mailings that were obeyed, not cancelled, and end after a moment: what an engine that starts anew
-    /// has to be told again.
-    pub fn mailings_announced(&self, after: Timestamp) -> Result<Vec<ActionRow>, StoreError> {
-        let list = rows(
-            &self.connection,
-            &self.key,
-            "WHERE kind = 'announce' AND obeyed_at IS NOT NULL AND json_extract(what, '$.until') > ?1
-                AND NOT EXISTS (SELECT 1 FROM action AS later WHERE later.mailing = action.seq
-                    AND later.obeyed_at IS NOT NULL) ORDER BY seq",
-            params![after.as_micros()],
-        );
-        list.map_err(StoreError::database(&self.path))
+    /// The last alert of an incident that is kept.
+    fn last_alert(&self, incident: &str) -> Result<Option<Alert>, StoreError> {
+        let record: Option<String> = self
+            .connection
+            .query_row(
+                "SELECT record FROM alert WHERE incident = ?1 ORDER BY seq DESC LIMIT 1",
+                [incident],
+                |row| row.get(0),
+            )
+            .optional()
+            .map_err(StoreError::database(&self.path))?;
+        Ok(record.and_then(|record| serde_json::from_str(&record).ok()))
     }
+
+    /// The mailing that an action announced.
+    fn announced(&self, number: i64) -> Result<Option<Planned>, StoreError> {
+        let found = rows(&self.connection, &self.key, "WHERE seq = ?1", [number]);
+        let found = found.map_err(StoreError::database(&self.path))?;
+        Ok(found.first().and_then(|row| planned(&row.action)))
+    }
+}
+
+/// Lets one action take effect in the engine. Gives what came of it, for people; what changed and which senders'
+/// states are to go are pushed.
+pub fn obey(
+    engine: &mut Engine,
+    store: &Store,
+    row: &ActionRow,
+    changes: &mut Vec<IncidentChange>,
+    forgotten: &mut Vec<SenderId>,
+) -> Result<String, StoreError> {
+    let outcome = match &row.action {
+        Action::Confirm { incident, .. } => {
+            review(engine, store, incident, FeedbackVerdict::Confirmed, changes)?
+        }
+        Action::Dismiss { incident, .. } => {
+            review(engine, store, incident, FeedbackVerdict::Dismissed, changes)?
+        }
+        Action::Announce { .. } => match planned(&row.action).map(|planned| engine.plan(planned)) {
+            Some(Err(error)) => return Ok(error.to_string()),
+            _ => "planned",
+        },
+        Action::Cancel { mailing } => match store.announced(*mailing)? {
+            Some(planned) if engine.withdraw_plan(&planned.sender, planned.from) => "taken back",
+            _ => "there was nothing to take back: it has ended, or was taken back before",
+        },
+        Action::Forget { sender } => {
+            let id = sender_named(sender);
+            let known = engine.forget(&id);
+            forgotten.push(id);
+            if known { "forgotten" } else { "nothing was known of it" }
+        }
+    };
+    Ok(outcome.into())
+}
+
+fn review(
+    engine: &mut Engine,
+    store: &Store,
+    incident: &str,
+    verdict: FeedbackVerdict,
+    changes: &mut Vec<IncidentChange>,
+) -> Result<&'static str, StoreError> {
+    let number = u64::from_str_radix(incident, 16).ok();
+    let open = engine.open_incidents().find(|open| Some(open.id) == number);
+    let told = open.map(|open| (open.sender.clone(), open.template.clone()));
+    let told = match told {
+        Some(told) => Some(told),
+        None => store.last_alert(incident)?.and_then(|alert| {
+            Some((sender_of(&alert.sender.kind, &alert.sender.name)?, alert.test.template))
+        }),
+    };
+    let (Some(incident), Some((sender, template))) = (number, told) else {
+        return Ok("noted; it is about the sensor itself, so nothing is learned from it");
+    };
+    let feedback = Feedback { incident, sender, template, verdict, at: engine.now() };
+    let changed = engine.feedback(&feedback, changes);
+    Ok(if changed { "learned from" } else { "known already" })
+}
+
+fn planned(action: &Action) -> Option<Planned> {
+    let Action::Announce { sender, from, until, recipients_max, .. } = action else { return None };
+    let (from, until) = (Timestamp::from_micros(*from), Timestamp::from_micros(*until));
+    Some(Planned { sender: sender_named(sender), from, until, recipients_max: *recipients_max })
 }
 
 /// Marks an action as obeyed.

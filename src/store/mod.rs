@@ -17,6 +17,7 @@ mod tables;
 pub mod transfer;
 pub mod volume;
 
+pub use durable::{in_use, write_whole};
 pub use error::{StoreError, Trouble};
 
 use crate::engine::Engine;

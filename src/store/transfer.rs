@@ -185,3 +185,15 @@ pub fn sender_named(text: &str) -> SenderId {
         None => SenderId::Account(lower(text)),
     }
 }
+
+/// The sender of an alert, by kind and name; `None` for the sensor itself.
+pub fn sender_of(kind: &str, name: &str) -> Option<SenderId> {
+    let lower = || Untrusted::from(name.to_ascii_lowercase().as_str());
+    match kind {
+        "address" => name.parse().ok().map(SenderId::Address),
+        "block" => name.parse().ok().map(SenderId::Block),
+        "account" => Some(SenderId::Account(lower())),
+        "host" => Some(SenderId::Host(lower())),
+        _ => None,
+    }
+}

@@ -115,7 +115,8 @@ impl Space {
                 .accused_blocks
                 .iter()
                 .any(|(block, _, open)| *open && (net.contains(block) || active > 0 && block.contains(&net)));
-        let accused = self.abused(&net) > 0 || evidence >= 2.0;
+        let within = self.accused_blocks.iter().any(|(block, ..)| active > 0 && block.contains(&net));
+        let accused = within || self.abused(&net) > 0 || evidence >= 2.0;
         let class = match (open, accused, active) {
             (true, ..) => "cell-open",
             (_, true, _) => "cell-suspect",
@@ -195,13 +196,13 @@ fn networks(declared: &[IpNet], space: &Space) -> Vec<IpNet> {
     blocks.into_iter().take(crate::limits::WEB_ROWS_MAX).collect()
 }
 
-/// Where there is most to be seen: open incidents, then abuse, then activity.
+/// Where there is most to be seen: abuse of the last week, then open incidents, then activity.
 fn busiest(networks: &[IpNet], space: &Space) -> Option<IpNet> {
     let open = |net: &IpNet| {
         space.open.iter().filter(|address| net.contains(*address)).count()
             + space.accused_blocks.iter().filter(|(block, _, open)| *open && net.contains(block)).count()
     };
-    let key = |net: &&IpNet| (net.addr().is_ipv4(), open(net), space.abused(net), space.active(net).count());
+    let key = |net: &&IpNet| (net.addr().is_ipv4(), space.abused(net), open(net), space.active(net).count());
     networks.iter().max_by_key(key).copied()
 }
 
@@ -254,7 +255,7 @@ fn nearness(net: &IpNet, space: &Space) -> Markup {
             (0, _) => span.soft { "far: no abuse in seven days" },
             (used, None) => { (net) ": " (count(used, "address", "addresses")) " accused; no rule is known for its size" },
             (used, Some(limit)) => {
-                @let says = format!("{used} of {limit} accused addresses that get {net} listed");
+                @let says = format!("{}: {} accused, {limit} get it listed", net, count(used, "address", "addresses"));
                 (chart::meter(used, limit, &says))
                 div.small { @if used >= limit { span.critical { (says) } } @else { (says) } }
             },

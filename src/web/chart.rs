@@ -8,8 +8,8 @@ use crate::time::{MICROS_PER_DAY, MICROS_PER_HOUR, Timestamp};
 use maud::{Markup, html};
 
 /// Width of the large charts, in their own units; the style sheet scales them.
-const WIDTH: f64 = 720.0;
-const HEIGHT: f64 = 190.0;
+const WIDTH: f64 = 1_040.0;
+const HEIGHT: f64 = 210.0;
 const LEFT: f64 = 44.0;
 const BOTTOM: f64 = 22.0;
 const TOP: f64 = 20.0;
@@ -156,10 +156,19 @@ fn days(plane: &Plane) -> Markup {
             @let stamp = Timestamp::from_micros(at).to_rfc3339();
             line.axis x1=(plane.x(at)) x2=(plane.x(at)) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM + 4.0) {}
             text x=(plane.x(at)) y=(HEIGHT - 5.0) text-anchor="middle" {
-                @if hours { (stamp.get(11..16).unwrap_or_default()) } @else { (stamp.get(5..10).unwrap_or_default()) }
+                @if hours { (stamp.get(11..16).unwrap_or_default()) } @else { (day_of(&stamp)) }
             }
         }
     }
+}
+
+/// `29 Mar` of an RFC 3339 stamp.
+fn day_of(stamp: &str) -> String {
+    const MONTHS: [&str; 12] =
+        ["Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec"];
+    let part = |range| stamp.get(range).and_then(|text: &str| text.parse::<usize>().ok()).unwrap_or(0);
+    let month = MONTHS.get(part(5..7).wrapping_sub(1)).copied().unwrap_or_default();
+    format!("{} {month}", part(8..10))
 }
 
 fn line(instant: &Instant, plane: &Plane, index: usize) -> Markup {
@@ -175,7 +184,11 @@ fn line(instant: &Instant, plane: &Plane, index: usize) -> Markup {
 /// The next number that is easy to read on an axis.
 fn nice(value: f64) -> f64 {
     let base = 10f64.powf(value.max(1.0).log10().floor());
-    [1.0, 2.0, 4.0, 5.0, 10.0].iter().map(|step| step * base).find(|top| *top >= value).unwrap_or(value)
+    [1.0, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0]
+        .iter()
+        .map(|step| step * base)
+        .find(|top| *top >= value)
+        .unwrap_or(value)
 }
 
 /// A small curve without axes.
@@ -240,7 +253,7 @@ pub fn weight(nats: f64, most: f64) -> Markup {
 /// A share of 0 to 1 as a small bar.
 pub fn share(share: f64) -> Markup {
     html! {
-        svg.spark viewBox="0 0 110 24" preserveAspectRatio="none" aria-hidden="true" {
+        svg.share viewBox="0 0 110 24" preserveAspectRatio="none" aria-hidden="true" {
             rect.track x="0" y="9" width="110" height="6" rx="3" {}
             @if share > 0.0 { rect.volume x="0" y="9" width=(round((share.min(1.0) * 110.0).max(1.5))) height="6" rx="3" {} }
         }

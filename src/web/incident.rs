@@ -20,6 +20,8 @@ use std::sync::Arc;
 
 /// Hours before the first delivery that the curve shows, at least.
 const HOURS_BEFORE: i64 = 36;
+/// Harmless explanations that are not folded away.
+const BENIGN_SHOWN: usize = 3;
 /// Hours that the curve shows at most.
 const HOURS_SHOWN: i64 = 8 * 24;
 
@@ -80,9 +82,11 @@ pub async fn show(
         (headline(&story, alert))
         (timeline(&story, alert, profile.as_ref(), &dashboard.about.clock))
         div.columns.wide-left {
-            div { (evidence(alert)) (chain(alert)) (samples(alert)) (history(&story)) }
-            div { (next_steps(alert)) (reach(alert)) (verdict(&story, &viewer, dashboard.settings.read_only)) (benign(alert)) (related(alert)) (take_away(&story)) }
+            div { (evidence(alert)) (chain(alert)) (benign(alert)) }
+            div { (next_steps(alert)) (reach(alert)) (verdict(&story, &viewer, dashboard.settings.read_only)) (related(alert)) }
         }
+        (samples(alert))
+        div.columns.wide-left { (history(&story)) (take_away(&story)) }
     };
     let title = format!("{}: {}", story.summary.sender_name, what(&story.summary.kind));
     Ok(dashboard.page(&viewer, &title, "/incidents", &content))
@@ -220,11 +224,16 @@ fn chain(alert: &Alert) -> Markup {
     }
 }
 
+/// A sentence of ours in which commands stand between backticks.
+fn with_commands(text: &str) -> Markup {
+    html! { @for (index, part) in text.split('`').enumerate() { @if index % 2 == 1 { code { (part) } } @else { (part) } } }
+}
+
 fn next_steps(alert: &Alert) -> Markup {
     html! {
         section.card {
             h2 { "What to do now" }
-            ol.steps { @for step in &alert.next_steps { li { (step) } } }
+            ol.steps { @for step in &alert.next_steps { li { (with_commands(step)) } } }
             @if !alert.before_unblocking.is_empty() {
                 h3 { "Before you lift a block" }
                 ul.plainlist { @for reason in &alert.before_unblocking { li { (reason) } } }
@@ -263,17 +272,24 @@ fn role_of(alert: &Alert) -> String {
 }
 
 fn benign(alert: &Alert) -> Markup {
-    html! {
-        section.card {
-            h2 { "Harmless explanations weighed" }
+    let (first, rest) = alert.benign_explanations.split_at(alert.benign_explanations.len().min(BENIGN_SHOWN));
+    let list = |part: &[crate::engine::incident::Explanation]| {
+        html! {
             ul.plainlist {
-                @for explanation in &alert.benign_explanations {
+                @for explanation in part {
                     li { (explanation.says) div.small.soft {
                         @if explanation.worse_by_nats >= 0.0 { "fits worse than a hijack by " (format!("{:.1}", explanation.worse_by_nats)) }
                         @else { "fits these marks alone better by " (format!("{:.1}", -explanation.worse_by_nats)) "; the rate speaks against it" }
                     } }
                 }
             }
+        }
+    };
+    html! {
+        section.card {
+            div.head { h2 { "Harmless explanations weighed" } span.soft.small { "the best first" } }
+            (list(first))
+            @if !rest.is_empty() { details.more { summary { (rest.len()) " more, which fit worse" } (list(rest)) } }
         }
     }
 }
@@ -305,7 +321,7 @@ fn samples(alert: &Alert) -> Markup {
                                 @if let Some(client) = sample.client.as_ref().or(sample.address.as_ref()) { div.small.soft { "by " bdi { (client) } } } }
                             td { @match sample.forward_path.as_ref().or(sample.forward_domain.as_ref()) { Some(to) => bdi { (to) }, None => (blank()) }
                                 @if let Some(server) = &sample.responder { div.small.soft { bdi { (server) } } } }
-                            td { @match sample.reply_code { Some(code) => (code), None => (blank()) } @if let Some(text) = &sample.reply_text { div.small.soft { bdi { (text) } } } }
+                            td.words { @match sample.reply_code { Some(code) => (code), None => (blank()) } @if let Some(text) = &sample.reply_text { div.small.soft { bdi { (text) } } } }
                             td.mono { bdi { (sample.queue_id.as_deref().unwrap_or("–")) } }
                         }
                     }

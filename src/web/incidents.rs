@@ -155,15 +155,17 @@ fn edge(severity: &str) -> &str {
 }
 
 /// The headline begins with the sender's name, which stands above it already.
-pub fn without_name<'a>(headline: &'a str, name: &str) -> std::borrow::Cow<'a, str> {
-    match headline.strip_prefix(name).map(str::trim_start) {
+pub fn without_name(headline: &str, name: &str) -> String {
+    let text = match headline.strip_prefix(name).map(str::trim_start) {
         Some(rest) if !rest.is_empty() => {
             let mut letters = rest.chars();
             let first: String = letters.next().into_iter().flat_map(char::to_uppercase).collect();
-            std::borrow::Cow::Owned(first + letters.as_str())
+            first + letters.as_str()
         }
-        _ => std::borrow::Cow::Borrowed(headline),
-    }
+        _ => headline.to_owned(),
+    };
+    // A number and its sign are not parted by a line's end.
+    text.replace(" %", "\u{a0}%")
 }
 
 fn ago(at: Timestamp, newest: Option<Timestamp>) -> Option<String> {

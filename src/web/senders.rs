@@ -99,7 +99,7 @@ pub async fn show(
     let sort = if wanted.sort.is_empty() { "evidence" } else { wanted.sort.as_str() };
     let content = html! {
         h1 { "Senders" }
-        p.lead { "Every address, account and block that sent mail, and what is usual for it. What the wire shows and what logs tell are learned apart, so a sender may have a row for each." }
+        p.lead { "Every address, account and block that sent mail, and what is usual for it. What the wire shows and what logs tell are learned apart, so a sender may have a row for each. Suspicion is the weight of what speaks for a hijack now; from about 7 on there is an alarm." }
         form.line method="get" action="/senders" role="search" {
             label { "Search" input type="search" name="q" value=(wanted.q) placeholder="address, account or network"; }
             label { "Kind" select name="kind" {
@@ -119,7 +119,7 @@ pub async fn show(
                             a href=(wanted.path(order, 0)) { (heading) @if *order == sort { @if *order == "name" { " ↑" } @else { " ↓" } } }
                         }
                     }
-                    th { "Its last week" }
+                    th.curve { "Its last week" }
                 } }
                 tbody { @for row in &listed.rows { (one(row)) } }
             } } }
@@ -140,7 +140,7 @@ fn one(row: &SenderSummary) -> Markup {
             td.number { (page::quantity(row.usual_per_day)) }
             td.number { (page::number(row.messages)) }
             td.number { (page::time(Timestamp::from_micros(row.last_at))) }
-            td { (chart::spark(&recent(&row.hours.messages))) }
+            td.curve { (chart::spark(&recent(&row.hours.messages))) }
         }
     }
 }

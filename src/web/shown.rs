@@ -16,7 +16,7 @@ pub async fn show(State(dashboard): State<Arc<Dashboard>>, viewer: Viewer) -> Ma
             section.card {
                 h2.mono { (section) }
                 div.scroll { table.tight {
-                    tbody { @for (name, value) in values { tr { td.mono.nowrap { (name) } td.mono { (value) } } } }
+                    tbody { @for (name, value) in values { tr { td.mono.label { (name) } td.mono { (value) } } } }
                 } }
             }
         }
@@ -24,10 +24,10 @@ pub async fn show(State(dashboard): State<Arc<Dashboard>>, viewer: Viewer) -> Ma
         section.card {
             h2 { "Program" }
             table.tight { tbody {
-                tr { td { "Version" } td.mono { (env!("CARGO_PKG_VERSION")) } }
-                tr { td { "State" } td.mono { (dashboard.about.state.display()) } }
-                tr { td { "Who is let in" } td { @if dashboard.settings.secrets.is_open() { "everybody on this machine (loopback only)" } @else { "whoever has the password or the token" } } }
-                tr { td { "Acting" } td { @if dashboard.settings.read_only { "no: this dashboard only shows" } @else { "yes" } } }
+                tr { td.label { "Version" } td.mono { (env!("CARGO_PKG_VERSION")) } }
+                tr { td.label { "State" } td.mono { (dashboard.about.state.display()) } }
+                tr { td.label { "Who is let in" } td { @if dashboard.settings.secrets.is_open() { "everybody on this machine (loopback only)" } @else { "whoever has the password or the token" } } }
+                tr { td.label { "Acting" } td { @if dashboard.settings.read_only { "no: this dashboard only shows" } @else { "yes" } } }
             } }
         }
     };

@@ -7,10 +7,12 @@
 //! question, and the sensor never waits for it. Names are printable: see [`crate::alert::SenderName`].
 
 mod incidents;
+mod moment;
 mod senders;
 mod status;
 
 pub use incidents::{IncidentFilter, IncidentStory, IncidentSummary, Review};
+pub use moment::Activity;
 pub use senders::{HourRate, MarkProbabilities, SenderFilter, SenderOrder, SenderProfile, SenderSummary};
 pub use status::{MailingState, PlannedMailing, SinkState, VolumePoint};
 

@@ -2,6 +2,8 @@
 
 use super::{Listed, PAGE_ROWS_MAX, Page, Reader, pattern};
 use crate::company::Role;
+use crate::engine::baseline::hour_messages_max;
+use crate::engine::detector::Expected;
 use crate::engine::model::Model;
 use crate::engine::sender::{Sender, SenderId, SenderKey};
 use crate::observation::Vantage;
@@ -96,6 +98,8 @@ pub struct HourRate {
     pub hour: u8,
     /// Messages expected in it.
     pub messages: f64,
+    /// Most messages that are normal in it.
+    pub messages_max: f64,
 }
 
 /// How probable each mark is on a delivery of this sender.
@@ -237,8 +241,14 @@ fn week(sender: &Sender, model: &Model) -> Vec<HourRate> {
         weekend: bin >= PROFILE_BINS / 2,
         hour: (bin % (PROFILE_BINS / 2)) as u8,
         messages: *messages,
+        messages_max: messages_max(sender.expected(model), *messages),
     };
     sender.week(model).iter().enumerate().map(rate).collect()
+}
+
+fn messages_max(mut expected: Expected, rate: f64) -> f64 {
+    expected.rate = rate;
+    hour_messages_max(&expected)
 }
 
 fn summary(row: &Row) -> rusqlite::Result<SenderSummary> {
