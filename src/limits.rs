@@ -108,3 +108,10 @@ pub const HEADER_BYTES_MAX: usize = 255;
 pub const URL_DOMAINS_MAX: usize = 64;
 /// Attachments described for one message.
 pub const ATTACHMENTS_MAX: usize = 32;
+
+// Ways in.
+
+/// Lines of a journal, a listener or standard input that wait to be taken.
+pub const LINES_WAITING_MAX: usize = 4_096;
+/// Connections that bring syslog to one listener at once.
+pub const SYSLOG_CONNECTIONS_MAX: usize = 256;
