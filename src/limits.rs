@@ -115,6 +115,7 @@ pub const ATTACHMENTS_MAX: usize = 32;
 pub const PLANNED_MAX: usize = 1_024;
 /// Bars raised by dismissals at once.
 pub const LENIENCIES_MAX: usize = 10_000;
+
 // The dashboard.
 
 /// Connections served at once; what comes beyond waits in the kernel's queue.
@@ -143,6 +144,7 @@ pub const WEB_LOGINS_PER_MINUTE_MAX: u32 = 20;
 pub const WEB_ROWS_MAX: usize = 100;
 /// Longest search text, bytes.
 pub const WEB_SEARCH_BYTES_MAX: usize = 255;
+
 // The join of wire and log.
 /// Servers whose packets and log are joined.
 pub const JOIN_SERVERS_MAX: usize = 4_096;
@@ -152,3 +154,10 @@ pub const JOIN_WAITING_MAX: usize = 65_536;
 pub const JOIN_SESSIONS_MAX: usize = 16_384;
 /// Messages of one session under TLS that count as unlogged: how many it carried is an estimate.
 pub const JOIN_HIDDEN_MESSAGES_MAX: u32 = 2;
+
+// Ways in.
+
+/// Lines of a journal, a listener or standard input that wait to be taken.
+pub const LINES_WAITING_MAX: usize = 4_096;
+/// Connections that bring syslog to one listener at once.
+pub const SYSLOG_CONNECTIONS_MAX: usize = 256;

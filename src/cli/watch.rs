@@ -13,6 +13,7 @@ use super::{dashboard, read_config, state_directory, summary};
 use crate::capture::{Live, LiveSettings, LiveStats};
 use crate::company::Company;
 use crate::config::{CaptureConfig, Config, LogConfig};
+use crate::mta::Note;
 use crate::observation::Observation;
 use crate::sink::{SinkConfig, stdout};
 use crate::smtp::{WireRoad, WireSettings};
@@ -63,6 +64,8 @@ pub struct Arguments {
 struct Batch {
     observations: Vec<Observation>,
     positions: Vec<(String, String)>,
+    /// What else must be kept with the positions.
+    notes: Vec<Note>,
 }
 
 /// What the sources count together.
@@ -168,6 +171,7 @@ async fn serve(
                     judge.observe(observation)?;
                 }
                 positions.extend(batch.positions);
+                judge.keep_notes(batch.notes);
                 changed = true;
                 if judge.waits() {
                     commit(judge, &positions)?;
@@ -265,7 +269,8 @@ impl CaptureThread {
 
 /// A capture cannot wait: what finds no room is dropped and counted.
 fn hand_over(sender: &Sender<Batch>, observations: &mut Vec<Observation>, shared: &Shared) {
-    let batch = Batch { observations: std::mem::take(observations), positions: Vec::new() };
+    let batch =
+        Batch { observations: std::mem::take(observations), positions: Vec::new(), notes: Vec::new() };
     let count = batch.observations.len() as u64;
     if let Err(TrySendError::Full(_)) = sender.try_send(batch) {
         shared.observations_dropped.fetch_add(count, Ordering::Relaxed);

@@ -14,12 +14,14 @@
 mod exim;
 pub mod fields;
 mod joining;
+mod kept;
 mod postfix;
 mod queue;
 mod road;
 pub mod stamp;
 pub mod syslog;
 
+pub use kept::Note;
 pub use road::{LogCounters, LogRoad, LogSettings, LogSource, SourceId};
 
 use crate::mail::Reply;

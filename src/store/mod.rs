@@ -131,7 +131,8 @@ pub struct Moment<'a> {
     pub alerts: &'a [AlertRow],
     /// New points of curves.
     pub history: &'a [HistoryRow],
-    /// Small state of other stages by name, such as the alert budget; a new one replaces the old.
+    /// Small state of other stages by name, such as the alert budget; a new one replaces the old, an empty one
+    /// removes it.
     pub notes: &'a [(String, Vec<u8>)],
     /// Points of curves that are counted up: each is added to what is there for the same moment.
     pub counted: &'a [HistoryRow],
@@ -312,7 +313,11 @@ impl Store {
                 AlertRef { seq: None, id, event_at: *event_at, incident, record }.put(&transaction, &key)?;
             }
             for (name, value) in &self.unsaved.notes {
-                put_meta(&transaction, &key, &format!("note:{name}"), value.clone())?;
+                let name = format!("note:{name}");
+                match value.is_empty() {
+                    true => drop_meta(&transaction, &name)?,
+                    false => put_meta(&transaction, &key, &name, value.clone())?,
+                }
             }
             let mut put = transaction
                 .prepare_cached("INSERT OR REPLACE INTO history (series, at, value) VALUES (?1, ?2, ?3)")?;
@@ -348,6 +353,24 @@ impl Store {
     /// The small state of another stage, as committed.
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.meta(&format!("note:{name}"))
+    }
+
+    /// All notes whose name begins so, by name. What is damaged is left out.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+            self.connection
+                .prepare_cached("SELECT name, value FROM meta WHERE substr(name, 1, ?2) = ?1 ORDER BY name")?
+                .query_map(params![format!("note:{prefix}"), 5 + prefix.chars().count() as i64], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect()
+        };
+        let rows = read().map_err(StoreError::database(&self.path))?;
+        let good = rows.into_iter().filter_map(|(name, value): (String, Vec<u8>)| {
+            let value = tables::unsealed(&self.key, name.as_bytes(), &value)?.to_vec();
+            Some((name.strip_prefix("note:")?.to_owned(), value))
+        });
+        Ok(good.collect())
     }
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -400,6 +423,11 @@ fn existing(directory: &Path) -> Result<(PathBuf, InstallKey), StoreError> {
         .try_into()
         .map_err(|_| StoreError::file(&key_path)(std::io::Error::other("the key has not 16 bytes")))?;
     Ok((path, InstallKey(key)))
+}
+
+fn drop_meta(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([name])?;
+    Ok(())
 }
 
 /// Sets a damaged file aside and begins a new one with what is still good of it.

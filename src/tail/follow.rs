@@ -162,6 +162,11 @@ impl Follower {
         Ok(Some(line.get(..line.len().min(limits::LOG_LINE_BYTES_MAX)).unwrap_or_default()))
     }
 
+    /// Whether another line can be had without reading.
+    pub(super) fn at_hand(&mut self) -> bool {
+        self.ready.is_some() || self.line_held()
+    }
+
     /// Takes the line that [`Follower::peek`] showed: the position is now after it.
     pub fn take(&mut self) {
         let (Some(ready), Some(current)) = (self.ready.take(), &mut self.current) else { return };
