@@ -109,7 +109,12 @@ fn effective(config: &Config, state: &Path) -> Vec<(String, Vec<(String, String)
     }
     for log in &config.source.log {
         let dialect = log.dialect.clone().unwrap_or_else(|| "recognised by content".into());
-        put("[[source.log]]", vec![("path", log.path.display().to_string()), ("dialect", dialect)]);
+        let from = match (&log.path, &log.listen) {
+            (Some(path), _) => path.display().to_string(),
+            (None, Some(listen)) => listen.clone(),
+            (None, None) => "journal".into(),
+        };
+        put("[[source.log]]", vec![("from", from), ("dialect", dialect)]);
     }
     let detect = &config.detect;
     put(
