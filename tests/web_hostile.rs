@@ -57,7 +57,8 @@ const VECTORS: &[&str] = &[
     "<object data=data:text/html,<script>{}</script>>",
     "<video><source onerror={}>",
 ];
-const RUNS: &[&str] = &["window.__ran++", "alert(1)", "top.__ran=9", "fetch('//198.51.100.1/')", "eval('__ran++')"];
+const RUNS: &[&str] =
+    &["window.__ran++", "alert(1)", "top.__ran=9", "fetch('//198.51.100.1/')", "eval('__ran++')"];
 
 /// String number `n` of 500 and more.
 fn hostile(n: usize) -> String {
@@ -87,7 +88,8 @@ async fn five_hundred_hostile_strings_run_nothing() {
             strings[(next - 1) % strings.len()].clone().into_bytes()
         };
         let name = SenderId::Account(Untrusted::from(strings[n].as_str()));
-        let mut change = change_with(if n % 2 == 0 { Change::Opened } else { Change::Closed }, name, &mut text);
+        let mut change =
+            change_with(if n % 2 == 0 { Change::Opened } else { Change::Closed }, name, &mut text);
         change.incident.id = n as u64;
         let alert = Alert::of(&change);
         ids.push(alert.incident.id.clone());
@@ -156,7 +158,11 @@ fn delivery(n: i64, text: &str) -> Observation {
             responder: Some("198.51.100.25".parse().unwrap()),
             reverse_path: Some(ReversePath::parse(bytes)),
             forward_path: Mailbox::parse(b"who@example.net"),
-            reply: Some(Reply { code: Some(550), text: Some(Untrusted::bounded(bytes, 255)), ..Reply::default() }),
+            reply: Some(Reply {
+                code: Some(550),
+                text: Some(Untrusted::bounded(bytes, 255)),
+                ..Reply::default()
+            }),
             retry: None,
             queue_id: Some(Untrusted::bounded(bytes, 128)),
         }),
