@@ -1,15 +1,17 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench lab clean
+.PHONY: demo test lint bench lab screenshots clean
 
-# Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score.
+# Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score. `make demo WEB=1` then
+# shows it in the browser.
 demo:
 	@.ci/install
-	cargo run --release --quiet -- demo
+	cargo run --release --quiet -- demo $(if $(WEB),--web)
 
 # Runs every test. Tests that need ../shared, root or a package say why they skip.
 test:
 	@.ci/install
+	@.ci/install chromium chromium-driver || true
 	cargo test
 
 lint:
@@ -29,6 +31,11 @@ lab:
 	@.ci/install postfix rsyslog dnsmasq-base sasl2-bin libsasl2-modules iproute2 python3 openssl
 	cargo build --release --quiet
 	tests/lab/run
+
+# Takes the pictures of docs/screenshots anew, in a real browser.
+screenshots:
+	@.ci/install chromium chromium-driver
+	PORTREEVE_SCREENSHOTS=docs/screenshots cargo test --release --test web_pages
 
 clean:
 	cargo clean

@@ -52,7 +52,8 @@ fn without_a_sensor() {
 
     let senders = json(state, &["senders", "--sort", "name", "--limit", "3"]);
     assert_eq!((senders["total"].as_u64(), senders["rows"].as_array().unwrap().len()), (Some(31), 3));
-    assert!(good(state, &["senders", "--search", "10.0.0.7"]).contains("10.0.0.7\n1 of 1 senders"));
+    let found = good(state, &["senders", "--search", "10.0.0.7"]);
+    assert!(found.contains("\n10.0.0.7 ") && found.contains("1 of 1 senders"), "{found}");
     let profile = json(state, &["senders", "show", "10.0.0.7"]);
     assert_eq!(profile[0]["week"].as_array().unwrap().len(), 48);
     assert!(good(state, &["senders", "show", "10.0.0.7"]).contains("weekday"));

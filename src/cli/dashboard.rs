@@ -36,7 +36,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         .ok_or_else(|| Failure::usage("which state? give --state DIR or configure [state] directory"))?;
     config.web.listen = arguments.listen.or(config.web.listen).or_else(|| USUAL_PLACE.parse().ok());
     config.web.read_only = true;
-    let Some(running) = start(&config, &state, false)? else { return Ok(0) };
+    let Some(running) = start(&config, &state, crate::store::in_use(&state))? else { return Ok(0) };
     running.wait();
     Ok(0)
 }

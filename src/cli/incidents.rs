@@ -4,6 +4,8 @@
 
 use super::ask::{StateArguments, answer, ask, refused};
 use super::failure::{Failure, Outcome};
+use super::summary::grouped;
+use super::terminal::{Paint, columns, minute, reasons};
 use crate::store::actions::Action;
 use crate::store::read::{IncidentFilter, IncidentStory, IncidentSummary, Listed, Page, Review};
 use clap::{Args, Subcommand};
@@ -102,15 +104,29 @@ fn list(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 fn table(listed: &Listed<IncidentSummary>) -> String {
-    let mut out =
-        format!("{:16}  {:8}  {:8}  {:27}  {:9}  SENDER\n", "ID", "STATE", "SEVERITY", "LAST", "REVIEW");
+    let paint = Paint::stdout();
+    let heads = ["ID", "SEVERITY", "STATE", "REVIEW", "OPENED (UTC)", "MESSAGES", "GOT IT", "SENDER"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for row in &listed.rows {
-        let IncidentSummary { id, last_change, severity, last_at, sender_name, headline, .. } = row;
-        let review = review_name(row.review);
-        out += &format!("{id:16}  {last_change:8}  {severity:8}  {last_at:27}  {review:9}  {sender_name}\n");
-        out += &format!("                  {headline}\n");
+        rows.push(vec![
+            row.id.clone(),
+            row.severity.clone(),
+            if row.last_change == "closed" { "closed" } else { "open" }.into(),
+            review_name(row.review).into(),
+            minute(&row.opened_at),
+            grouped(row.messages),
+            grouped(row.recipients_accepted),
+            row.sender_name.clone(),
+        ]);
     }
-    out + &format!("{} of {} incidents\n", listed.rows.len(), listed.total)
+    let mut lines = columns(&rows, &[5, 6]).into_iter();
+    let mut out = lines.next().map(|heads| paint.soft(&heads) + "\n").unwrap_or_default();
+    for (line, row) in lines.zip(&listed.rows) {
+        let headline =
+            row.headline.strip_prefix(&row.sender_name).map_or(row.headline.as_str(), str::trim_start);
+        out += &format!("{}\n{:16}  {}\n", paint.severity(&row.severity, &line), "", paint.soft(headline));
+    }
+    out + &paint.soft(&format!("{} of {} incidents\n", listed.rows.len(), listed.total))
 }
 
 fn review_name(review: Option<Review>) -> &'static str {
@@ -131,7 +147,9 @@ fn told(story: &IncidentStory) -> String {
     );
     if let Some(alert) = story.alerts.last() {
         out += &format!("\n{}\n\nEvidence:\n", alert.headline);
-        alert.evidence.iter().for_each(|evidence| out += &format!("  - {}\n", evidence.sentence));
+        reasons(alert, Paint::stdout()).iter().for_each(|reason| out += &format!("  {reason}\n"));
+        let told = alert.evidence.iter().filter(|evidence| evidence.weight_nats.is_none());
+        told.for_each(|evidence| out += &format!("  {}\n", evidence.sentence));
         out += "\nNext steps:\n";
         alert.next_steps.iter().for_each(|step| out += &format!("  - {step}\n"));
         if !alert.before_unblocking.is_empty() {

@@ -7,6 +7,7 @@ pub mod ask;
 pub mod backup;
 pub mod baseline;
 pub mod check;
+pub mod completions;
 pub mod dashboard;
 pub mod demo;
 pub mod failure;
@@ -15,12 +16,14 @@ pub mod inputs;
 pub mod judge;
 pub mod plan;
 pub mod replay;
+pub mod report;
 pub mod roads;
 pub mod schema;
 pub mod score;
 pub mod senders;
 pub mod simulate;
 pub mod summary;
+pub mod terminal;
 pub mod watch;
 
 use crate::config::Config;
@@ -51,6 +54,7 @@ enum Command {
     Simulate(simulate::Arguments),
     Score(score::Arguments),
     Schema(schema::Arguments),
+    Completions(completions::Arguments),
 }
 
 /// Runs the program with the process's arguments; gives its exit code.
@@ -70,6 +74,9 @@ pub fn run() -> u8 {
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => {
+            completions::run(&arguments, <Arguments as clap::CommandFactory>::command())
+        }
     };
     match outcome {
         Ok(code) => code,

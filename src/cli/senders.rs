@@ -5,6 +5,8 @@
 
 use super::ask::{StateArguments, moment, refused};
 use super::failure::{Failure, Outcome};
+use super::summary::grouped;
+use super::terminal::{Paint, bar, columns, minute, sparkline};
 use crate::store::read::{Listed, Page, SenderFilter, SenderOrder, SenderProfile, SenderSummary};
 use crate::store::transfer::sender_named;
 use clap::{Args, Subcommand};
@@ -72,20 +74,38 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 fn table(listed: &Listed<SenderSummary>) -> String {
-    let mut out = format!(
-        "{:4}  {:7}  {:12}  {:>10}  {:>9}  {:>8}  {:27}  {:24}  NAME\n",
-        "ROAD", "KIND", "ROLE", "MESSAGES", "USUAL/DAY", "EVIDENCE", "LAST", "LAST 24 HOURS WITH MAIL"
-    );
+    let heads =
+        ["SENDER", "KIND", "ROLE", "ROAD", "MESSAGES", "USUAL/DAY", "EVIDENCE", "LAST (UTC)", "LAST DAY"];
+    let mut rows = vec![heads.map(str::to_owned).to_vec()];
     for row in &listed.rows {
-        let SenderSummary { vantage, kind, name, role, messages, usual_per_day, evidence_nats, .. } = row;
         let hours = &row.hours.messages;
         let curve = sparkline(hours[hours.len().saturating_sub(CURVE_HOURS)..].iter().map(|n| f64::from(*n)));
-        let last = moment(row.last_at);
-        out += &format!(
-            "{vantage:4}  {kind:7}  {role:12}  {messages:>10}  {usual_per_day:>9.1}  {evidence_nats:>8.1}  {last:27}  {curve:24}  {name}\n"
-        );
+        rows.push(vec![
+            row.name.clone(),
+            row.kind.clone(),
+            row.role.replace('_', " "),
+            row.vantage.clone(),
+            grouped(row.messages),
+            format!("{:.1}", row.usual_per_day),
+            format!("{:.1}", row.evidence_nats),
+            minute(&moment(row.last_at)),
+            curve,
+        ]);
     }
-    out + &format!("{} of {} senders\n", listed.rows.len(), listed.total)
+    let paint = Paint::stdout();
+    let lines = columns(&rows, &[4, 5, 6]);
+    let mut out = String::new();
+    for (place, line) in lines.iter().enumerate() {
+        let evidence =
+            place.checked_sub(1).and_then(|place| listed.rows.get(place)).map(|row| row.evidence_nats);
+        out += &match evidence {
+            None => paint.soft(line),
+            Some(nats) if nats >= 6.0 => paint.severity("high", line),
+            Some(_) => line.clone(),
+        };
+        out.push('\n');
+    }
+    out + &paint.soft(&format!("{} of {} senders\n", listed.rows.len(), listed.total))
 }
 
 fn told(profile: &SenderProfile) -> String {
@@ -118,32 +138,10 @@ fn told(profile: &SenderProfile) -> String {
         ("null reverse-path", marks.null_reverse_path),
         ("machine never seen before", marks.foreign_machine),
     ] {
-        out += &format!("  {:5.1} %  {mark}\n", 100.0 * probability);
+        out += &format!("  {}  {:5.1} %  {mark}\n", bar(probability, 10), 100.0 * probability);
     }
     if profile.under_suspicion {
         out += &format!("evidence for a hijack now: {:.1} nats\n", profile.summary.evidence_nats);
     }
     out
-}
-
-/// A curve in block characters; nothing stays a blank.
-pub fn sparkline(values: impl Iterator<Item = f64>) -> String {
-    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
-    let values: Vec<f64> = values.collect();
-    let most = values.iter().copied().fold(0.0, f64::max);
-    let block = |value: &f64| {
-        if *value <= 0.0 { ' ' } else { BLOCKS[((value / most * 8.0).ceil() as usize).clamp(1, 8) - 1] }
-    };
-    values.iter().map(block).collect()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_curve_shows_the_least_and_the_most() {
-        assert_eq!(sparkline([0.0, 1.0, 50.0, 100.0].into_iter()), " ▁▄█");
-        assert_eq!(sparkline(std::iter::empty()), "");
-    }
 }

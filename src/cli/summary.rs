@@ -3,7 +3,9 @@
 //! *In*: what the roads and the engine counted. *Out*: a few lines.
 
 use super::judge::Judge;
+use super::report;
 use super::roads::RoadReport;
+use super::terminal::Paint;
 use crate::company::Company;
 use crate::config::Config;
 use crate::engine::incident::Change;
@@ -113,13 +115,7 @@ pub fn of_engine(judge: &Judge, config: &Config) -> String {
         count(Change::Closed),
         config.detect.false_alarms_per_1000_sender_days,
     ));
-    for alert in judge.opened() {
-        text.push_str(&format!(
-            "          {} {}: {}\n",
-            alert.times.event, alert.severity.name, alert.headline
-        ));
-    }
-    text
+    text + &report::of(judge.alerts(), Paint::stderr())
 }
 
 /// Thousands apart.

@@ -136,7 +136,7 @@ pub fn list(rows: &[IncidentSummary], newest: Option<Timestamp>) -> Markup {
                     p.meta {
                         span { (what(&row.kind)) }
                         @if let Some(opened) = Timestamp::parse_rfc3339(&row.opened_at) {
-                            span { "opened " (page::time(opened)) @if let Some(ago) = ago(opened, newest) { " (" (ago) " ago)" } }
+                            span { "opened " (page::time(opened)) @if let Some(ago) = ago(opened, newest) { " (" (ago) ")" } }
                         }
                         span { (count(row.recipients_accepted, "recipient", "recipients")) " got mail" }
                         span { (page::percent(row.confidence)) " sure" }
@@ -170,7 +170,11 @@ pub fn without_name(headline: &str, name: &str) -> String {
 
 fn ago(at: Timestamp, newest: Option<Timestamp>) -> Option<String> {
     let seconds = newest?.seconds_since(at);
-    (seconds >= 0.0).then(|| page::span(seconds))
+    match seconds {
+        s if s < 0.0 => None,
+        s if s < 60.0 => Some("just now".into()),
+        s => Some(format!("{} ago", page::span(s))),
+    }
 }
 
 /// What was hijacked, in words.
