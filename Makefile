@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench lab clean
+.PHONY: demo test lint bench lab package deny sbom reproducible clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score.
 demo:
@@ -29,6 +29,25 @@ lab:
 	@.ci/install postfix rsyslog dnsmasq-base sasl2-bin libsasl2-modules iproute2 python3 openssl
 	cargo build --release --quiet
 	tests/lab/run
+
+# The .deb and the .rpm in target/package; the .deb is installed, started and removed in a root of its own (needs root).
+package:
+	@.ci/install dpkg-dev
+	contrib/package test
+
+# Licences, bans, sources. Advisories need the network: `cargo deny check advisories`.
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
+	cargo deny --offline check bans licenses sources
+
+# What the program is made of, in CycloneDX.
+sbom:
+	@.ci/install python3
+	python3 contrib/sbom
+
+# Two builds in two folders, the same bytes.
+reproducible:
+	contrib/reproducible
 
 clean:
 	cargo clean
