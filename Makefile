@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench lab screenshots clean
+.PHONY: demo test lint bench lab screenshots package deny sbom reproducible clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score. `make demo WEB=1` then
 # shows it in the browser.
@@ -36,6 +36,25 @@ lab:
 screenshots:
 	@.ci/install chromium chromium-driver
 	PORTREEVE_SCREENSHOTS=docs/screenshots cargo test --release --test web_pages
+
+# The .deb and the .rpm in target/package; the .deb is installed, started and removed in a root of its own (needs root).
+package:
+	@.ci/install dpkg-dev
+	contrib/package test
+
+# Licences, bans, sources. Advisories need the network: `cargo deny check advisories`.
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
+	cargo deny --offline check bans licenses sources
+
+# What the program is made of, in CycloneDX.
+sbom:
+	@.ci/install python3
+	python3 contrib/sbom
+
+# Two builds in two folders, the same bytes.
+reproducible:
+	contrib/reproducible
 
 clean:
 	cargo clean

@@ -57,6 +57,11 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// The commands and their options, for manual pages and shell completions.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
+}
+
 /// Runs the program with the process's arguments; gives its exit code.
 pub fn run() -> u8 {
     let arguments = Arguments::parse();

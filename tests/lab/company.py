@@ -6,6 +6,7 @@ import ipaddress
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import sys
@@ -150,6 +151,29 @@ class Company:
         self.sensor.send_signal(signal.SIGTERM)
         code = self.sensor.wait(timeout=30)
         return time.monotonic() - began, code
+
+    # A second witness of the wire.
+
+    def record(self):
+        """Records the mirror from now on."""
+        self.recording = mta.in_space("sensor", sys.executable, "-B", HERE / "record.py", "span0", LAB / "mirror.pcap")
+        until("the recorder", lambda: (LAB / "mirror.pcap").exists())
+
+    def disagreements(self):
+        """What the wire road counted in the recorded mirror, against what the receivers say they answered in the clear."""
+        self.recording.terminate()
+        self.recording.wait()
+        done = subprocess.run([PROGRAM, "replay", LAB / "mirror.pcap", "-c", self.config, "--state", LAB / "witness",
+                               "-o", LAB / "witness.ndjson"], capture_output=True, text=True)
+        found = re.search(r"recipients: ([\d,]+) offered, ([\d,]+) accepted, ([\d,]+) refused, ([\d,]+) unanswered", done.stderr)
+        if not found:
+            return ["the recorded mirror could not be replayed: " + done.stderr]
+        seen = [int(number.replace(",", "")) for number in found.groups()]
+        plain = [note for note in self.mx_notes() if "reply" in note and not note["tls"]]
+        accepted = sum(1 for note in plain if note["reply"] == "250")
+        said = [len(plain), accepted, len(plain) - accepted, 0]
+        print("lab: recipients in the clear: the receivers answered %d, accepted %d; the wire road saw %d, %d" % (*said[:2], *seen[:2]))
+        return [] if seen == said else ["the wire road counted %s, the receivers say %s" % (seen, said)]
 
     # Where alerts arrive.
 

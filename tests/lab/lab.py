@@ -102,6 +102,7 @@ def table(company, played, quiet_alerts):
 def story(company):
     print("lab: a week of history learned in %.1f s; now is half past ten on the eighth day" % company.learn())
     company.start_sensor()
+    company.record()
     mails, seconds = int(os.environ.get("LAB_MAILS", "160")), float(os.environ.get("LAB_DAY_SECONDS", "30"))
     count, answers = company.ordinary(mails, seconds)
     failed = [answer for answer in answers.values() if answer.get("error")]
@@ -123,6 +124,7 @@ def story(company):
     took, code = company.stop_sensor()
     print("lab: the sensor drained in %.2f s and ended with %d" % (took, code))
     missing = table(company, played, quiet)
+    missing += company.disagreements()
     if code != 0:
         missing.append("the sensor ended with %d" % code)
     hooks, logs = company.webhook(), company.syslog()
