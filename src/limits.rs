@@ -108,3 +108,19 @@ pub const HEADER_BYTES_MAX: usize = 255;
 pub const URL_DOMAINS_MAX: usize = 64;
 /// Attachments described for one message.
 pub const ATTACHMENTS_MAX: usize = 32;
+
+// Dialects.
+
+/// Sessions, processes or delivery numbers that a dialect remembers for one log, per generation; two
+/// generations are kept.
+pub const LOG_SESSIONS_MAX: usize = 8_192;
+/// Octets of recipients that such sessions take before the older generation is forgotten.
+pub const LOG_SESSION_BYTES_MAX: usize = 16 << 20;
+/// Commands of one such session that wait for their answers.
+pub const LOG_PENDING_COMMANDS_MAX: usize = 256;
+/// Columns of a table that is read.
+pub const LOG_COLUMNS_MAX: usize = 256;
+/// Patterns of one user-defined dialect.
+pub const PATTERNS_MAX: usize = 64;
+/// Bytes that the compiled patterns of one user-defined dialect may take.
+pub const PATTERNS_BYTES_MAX: usize = 10 << 20;
