@@ -4,7 +4,9 @@
 use crate::alert::budget::Rate;
 use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
+use crate::mta::{DIALECTS, Dialect, Patterns, custom_dialect, dialect_named};
 pub use crate::sink::SinkConfig;
+pub use crate::tail::LogConfig;
 use crate::time::CivilClock;
 use ipnet::IpNet;
 use schemars::JsonSchema;
@@ -22,6 +24,8 @@ pub struct Config {
     pub host: Vec<HostConfig>,
     /// Where to look.
     pub source: SourceConfig,
+    /// Log dialects of your own.
+    pub dialect: Vec<DialectConfig>,
     /// How to judge.
     pub detect: DetectConfig,
     /// Where to remember.
@@ -67,7 +71,7 @@ pub struct HostConfig {
 pub struct SourceConfig {
     /// Interfaces with mirrored traffic.
     pub capture: Vec<CaptureConfig>,
-    /// Logs to follow.
+    /// Logs to read.
     pub log: Vec<LogConfig>,
 }
 
@@ -83,16 +87,17 @@ pub struct CaptureConfig {
     pub ports: Option<Vec<u16>>,
 }
 
-/// A log.
+/// A log dialect of your own: see docs/dialects.md.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its dialect. Default: recognised by content.
-    pub dialect: Option<String>,
-    /// Time zone of stamps that name none. Default: the company's.
-    pub time_zone: Option<String>,
+pub struct DialectConfig {
+    /// What `source.log.dialect` and `--as` call it.
+    pub name: String,
+    /// Regular expressions, each for a whole line, with named groups.
+    pub lines: Vec<String>,
+    /// Whether lines have syslog's head, which is taken off before. Default: no; then a group `time` is needed.
+    #[serde(default)]
+    pub syslog: bool,
 }
 
 /// How to judge.
@@ -218,11 +223,37 @@ impl Config {
         zone(self.company.time_zone.as_deref())?;
         for log in &self.source.log {
             zone(log.time_zone.as_deref())?;
+            log.way().map_err(ConfigError)?;
         }
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;
         }
+        for (index, dialect) in self.dialect.iter().enumerate() {
+            let name = &dialect.name;
+            if dialect_named(name).is_some() || name == "capture" || name.is_empty() {
+                return fail(format!("dialect.name {name:?} is taken: choose another"));
+            }
+            if self.dialect[..index].iter().any(|earlier| earlier.name == *name) {
+                return fail(format!("dialect.name {name:?} stands twice: choose another"));
+            }
+            patterns(dialect)?;
+        }
         Ok(())
+    }
+
+    /// The dialect of a name: one of the configuration's own, or one that is built in.
+    pub fn dialect(&self, name: &str) -> Result<&'static Dialect, ConfigError> {
+        if let Some(dialect) = dialect_named(name) {
+            return Ok(dialect);
+        }
+        match self.dialect.iter().find(|dialect| dialect.name == name) {
+            Some(dialect) => Ok(custom_dialect(name, patterns(dialect)?)),
+            None => {
+                let own = self.dialect.iter().map(|dialect| dialect.name.as_str());
+                let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).chain(own).collect();
+                Err(ConfigError(format!("dialect {name:?} is unknown: use {}", known.join(", "))))
+            }
+        }
     }
 
     /// The company as the rest of the program knows it.
@@ -246,6 +277,11 @@ impl Config {
             ..Settings::default()
         }
     }
+}
+
+fn patterns(dialect: &DialectConfig) -> Result<Patterns, ConfigError> {
+    Patterns::new(&dialect.lines, dialect.syslog)
+        .map_err(|error| ConfigError(format!("dialect {:?}: {error}", dialect.name)))
 }
 
 /// A time zone by its IANA name; UTC where none is given.
@@ -303,6 +339,11 @@ mod tests {
             ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
             ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs"),
             ("[[host]]\nname = \"a\"\naddress = \"nowhere\"", "line 3"),
+            (
+                "[[dialect]]\nname = \"own\"\nlines = [\"(?P<rcpt>x)\"]",
+                "unknown group 'rcpt'; known are account",
+            ),
+            ("[[dialect]]\nname = \"exim\"\nlines = [\"(?P<time>x)\"]", "is taken"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -124,3 +124,9 @@ pub const LOG_COLUMNS_MAX: usize = 256;
 pub const PATTERNS_MAX: usize = 64;
 /// Bytes that the compiled patterns of one user-defined dialect may take.
 pub const PATTERNS_BYTES_MAX: usize = 10 << 20;
+// Ways in.
+
+/// Lines of a journal, a listener or standard input that wait to be taken.
+pub const LINES_WAITING_MAX: usize = 4_096;
+/// Connections that bring syslog to one listener at once.
+pub const SYSLOG_CONNECTIONS_MAX: usize = 256;

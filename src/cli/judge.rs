@@ -18,6 +18,7 @@ use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
 use crate::store::{AlertRow, Moment, Store};
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -49,6 +50,8 @@ pub struct Judge {
     changes: Vec<IncidentChange>,
     waiting: Vec<Alert>,
     alerts: Vec<Alert>,
+    /// Notes of other stages for the next commit.
+    notes: BTreeMap<String, Vec<u8>>,
 }
 
 impl Judge {
@@ -82,6 +85,7 @@ impl Judge {
             changes: Vec::new(),
             waiting,
             alerts: Vec::new(),
+            notes: BTreeMap::new(),
         })
     }
 
@@ -139,7 +143,8 @@ impl Judge {
         self.budget.release(&self.rate, self.engine.now(), &mut self.waiting);
         if let Some(store) = &mut self.store {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
-            let notes = [(BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default())];
+            let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
+            notes.push((BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default()));
             let moment = Moment { positions, alerts: &rows, notes: &notes, ..Moment::default() };
             store.commit_moment(&mut self.engine, &moment).map_err(Failure::running)?;
         }
@@ -149,6 +154,16 @@ impl Judge {
     /// Where an input was read up to, as committed.
     pub fn position(&self, input: &str) -> Result<Option<String>, Failure> {
         self.store.as_ref().map_or(Ok(None), |store| store.position(input)).map_err(Failure::running)
+    }
+
+    /// Takes notes of another stage along with the next commit; an empty one removes what was kept.
+    pub fn keep_notes(&mut self, notes: Vec<(String, Vec<u8>)>) {
+        self.notes.extend(notes);
+    }
+
+    /// Notes whose name begins so, as committed.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        self.store.as_ref().map_or(Ok(Vec::new()), |store| store.notes(prefix)).map_err(Failure::running)
     }
 
     fn send(&mut self) -> Result<(), Failure> {

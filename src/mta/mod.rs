@@ -21,6 +21,7 @@ mod haraka;
 mod hmailserver;
 mod joining;
 mod json;
+mod kept;
 mod kumomta;
 mod mailenable;
 mod microsoft365;
@@ -41,6 +42,7 @@ mod transcript;
 mod zeek;
 
 pub use custom::{Patterns, PatternsError, custom_dialect};
+pub use kept::Note;
 pub use road::{LogCounters, LogRoad, LogSettings, LogSource, SourceId};
 
 use crate::mail::Reply;

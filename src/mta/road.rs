@@ -5,6 +5,7 @@
 //! *Spec*: docs/architecture.md, logs.
 
 use super::joining::Joining;
+use super::kept::{self, KeptSource, Note};
 use super::queue::Queue;
 use super::stamp::Clock;
 use super::{DIALECTS, Dialect, Fate, Line, Memory, fields};
@@ -190,7 +191,8 @@ impl LogRoad {
         let line = trim_line(line);
         let dialect = source.dialect_of(line)?;
         let stamp = (dialect.split)(&mut source.memory, line)?.stamp?;
-        source.clock.resolve(stamp)
+        let (now, most) = (self.now, self.settings.future_seconds_max);
+        source.clock.resolve(stamp).filter(|at| !now.is_some_and(|now| at.seconds_since(now) > most))
     }
 
     /// Takes a line and appends what it says.
@@ -214,6 +216,33 @@ impl LogRoad {
         }
         self.counters.joins_evicted = self.queue.messages_evicted;
         self.counters.deferrals_evicted = self.queue.deferred_evicted;
+    }
+
+    /// Makes this road, whose sources were added, what an earlier one was, by the notes that were taken there
+    /// ([`LogRoad::take_changes`]). Without notes it begins anew. From now on changes are noted.
+    pub fn restore(&mut self, notes: Vec<Note>) {
+        let kept = kept::restore(&mut self.queue, notes);
+        for source in &mut self.sources {
+            let name = String::from_utf8_lossy(&source.name);
+            let Some(kept) = kept.get(&*name) else { continue };
+            if let Some(previous) = kept.previous {
+                source.clock.advance(previous);
+            }
+            source.recognised = kept.dialect.as_deref().and_then(super::dialect_named);
+        }
+    }
+
+    /// What changed since this was last asked, as notes to be kept with the positions of the sources.
+    pub fn take_changes(&mut self) -> Vec<Note> {
+        let sources = self.sources.iter().map(|source| {
+            let kept = KeptSource {
+                previous: source.clock.previous(),
+                dialect: source.recognised.map(|dialect| dialect.name.to_owned()),
+                memory: Vec::new(),
+            };
+            (String::from_utf8_lossy(&source.name).into_owned(), kept)
+        });
+        kept::take(&mut self.queue, sources)
     }
 
     /// Says that no more lines come.

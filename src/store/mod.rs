@@ -99,7 +99,8 @@ pub struct Moment<'a> {
     pub alerts: &'a [AlertRow],
     /// New points of curves.
     pub history: &'a [HistoryRow],
-    /// Small state of other stages by name, such as the alert budget; a new one replaces the old.
+    /// Small state of other stages by name, such as the alert budget; a new one replaces the old, an empty one
+    /// removes it.
     pub notes: &'a [(String, Vec<u8>)],
 }
 
@@ -258,7 +259,11 @@ impl Store {
                 AlertRef { seq: None, id, event_at: *event_at, incident, record }.put(&transaction, &key)?;
             }
             for (name, value) in &self.unsaved.notes {
-                put_meta(&transaction, &key, &format!("note:{name}"), value.clone())?;
+                let name = format!("note:{name}");
+                match value.is_empty() {
+                    true => drop_meta(&transaction, &name)?,
+                    false => put_meta(&transaction, &key, &name, value.clone())?,
+                }
             }
             let mut put = transaction
                 .prepare_cached("INSERT OR REPLACE INTO history (series, at, value) VALUES (?1, ?2, ?3)")?;
@@ -293,6 +298,24 @@ impl Store {
     /// The small state of another stage, as committed.
     pub fn note(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         self.meta(&format!("note:{name}"))
+    }
+
+    /// All notes whose name begins so, by name. What is damaged is left out.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+            self.connection
+                .prepare_cached("SELECT name, value FROM meta WHERE substr(name, 1, ?2) = ?1 ORDER BY name")?
+                .query_map(params![format!("note:{prefix}"), 5 + prefix.chars().count() as i64], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect()
+        };
+        let rows = read().map_err(StoreError::database(&self.path))?;
+        let good = rows.into_iter().filter_map(|(name, value): (String, Vec<u8>)| {
+            let value = tables::unsealed(&self.key, name.as_bytes(), &value)?.to_vec();
+            Some((name.strip_prefix("note:")?.to_owned(), value))
+        });
+        Ok(good.collect())
     }
 
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
@@ -331,6 +354,11 @@ fn put_meta(connection: &Connection, key: &InstallKey, name: &str, value: Vec<u8
     connection
         .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
         .execute(params![name, tables::sealed(key, name.as_bytes(), value)])?;
+    Ok(())
+}
+
+fn drop_meta(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([name])?;
     Ok(())
 }
 

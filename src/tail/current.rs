@@ -84,7 +84,8 @@ impl Current {
 
     /// Which file it is, and how far it was read.
     pub fn mark(&self, key: &[u8; 16]) -> Mark {
-        let anchor = self.held.get(..self.consumed).unwrap_or_default();
+        let anchor =
+            self.held.get(self.consumed.saturating_sub(PRINT_BYTES)..self.consumed).unwrap_or_default();
         Mark {
             identity: self.identity,
             offset: self.offset,
@@ -96,6 +97,7 @@ impl Current {
 
     /// Reads on. The bytes that are held are compared with the file's before they are trusted.
     pub fn read(&mut self) -> io::Result<More> {
+        self.let_go();
         let held = self.held.len();
         match &mut self.reader {
             Reader::Plain(file) => {
@@ -142,13 +144,15 @@ impl Current {
         if usize::from(self.head.bytes) < PRINT_BYTES && self.offset == end as u64 {
             self.head = Print::of(self.held.get(..end.min(PRINT_BYTES)).unwrap_or_default(), key);
         }
-        let kept = end.saturating_sub(PRINT_BYTES);
-        // Until the head is whole, nothing before it may be let go.
-        if usize::from(self.head.bytes) == PRINT_BYTES || self.offset > end as u64 {
-            self.held.drain(..kept);
-            self.consumed = end - kept;
-        } else {
-            self.consumed = end;
+        self.consumed = end;
+    }
+
+    /// Lets go of what was handed out, but for a print's worth. Until the head is whole, nothing before it may go.
+    fn let_go(&mut self) {
+        if usize::from(self.head.bytes) == PRINT_BYTES || self.offset > self.consumed as u64 {
+            let surplus = self.consumed.saturating_sub(PRINT_BYTES);
+            self.held.drain(..surplus);
+            self.consumed -= surplus;
         }
     }
 }

@@ -7,12 +7,26 @@
 mod current;
 mod file;
 mod follow;
+mod framing;
+mod inlet;
+mod journal;
+mod listen;
 mod mark;
 mod place;
 mod rotated;
+mod stream;
+mod wake;
+mod ways;
 
 pub use file::LogFile;
 pub use follow::{FollowCounters, Follower};
+pub use framing::Framing;
+pub use inlet::{Inlet, InletCounters, Merge, TakeLines};
+pub use journal::follow as follow_journal;
+pub use listen::listen;
+pub use stream::{Stream, StreamCounters};
+pub use wake::wake_on_change;
+pub use ways::{JournalSettings, ListenSettings, LogConfig, Transport, Way};
 
 /// Why lines could not be read. Each text says what to do.
 #[derive(Debug, thiserror::Error)]
