@@ -6,6 +6,7 @@ use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
 use crate::engine::planned::Planned;
 use crate::engine::sender::SenderId;
+use crate::mta::{DIALECTS, Dialect, Patterns, custom_dialect, dialect_named};
 pub use crate::sink::SinkConfig;
 use crate::store::transfer::sender_named;
 pub use crate::tail::LogConfig;
@@ -29,6 +30,8 @@ pub struct Config {
     pub source: SourceConfig,
     /// Bulk mailings announced in advance.
     pub planned: Vec<PlannedConfig>,
+    /// Log dialects of your own.
+    pub dialect: Vec<DialectConfig>,
     /// How to judge.
     pub detect: DetectConfig,
     /// Where to remember.
@@ -106,6 +109,20 @@ pub struct PlannedConfig {
     pub until: toml::value::Datetime,
     /// Most recipients.
     pub recipients_max: u64,
+}
+
+/// A log dialect of your own: see docs/dialects.md.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DialectConfig {
+    /// What `source.log.dialect` and `--as` call it.
+    pub name: String,
+    /// Regular expressions, each for a whole line, with named groups.
+    pub lines: Vec<String>,
+    /// Whether lines have syslog's head, which is taken off before. Default: no; then a group `time` is needed.
+    #[serde(default)]
+    pub syslog: bool,
+>>>>>>> dialects
 }
 
 /// How to judge.
@@ -237,8 +254,34 @@ impl Config {
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;
         }
+<<<<<<< HEAD
         self.web.check().map_err(ConfigError)?;
+        for (index, dialect) in self.dialect.iter().enumerate() {
+            let name = &dialect.name;
+            if dialect_named(name).is_some() || name == "capture" || name.is_empty() {
+                return fail(format!("dialect.name {name:?} is taken: choose another"));
+            }
+            if self.dialect[..index].iter().any(|earlier| earlier.name == *name) {
+                return fail(format!("dialect.name {name:?} stands twice: choose another"));
+            }
+            patterns(dialect)?;
+        }
         Ok(())
+    }
+
+    /// The dialect of a name: one of the configuration's own, or one that is built in.
+    pub fn dialect(&self, name: &str) -> Result<&'static Dialect, ConfigError> {
+        if let Some(dialect) = dialect_named(name) {
+            return Ok(dialect);
+        }
+        match self.dialect.iter().find(|dialect| dialect.name == name) {
+            Some(dialect) => Ok(custom_dialect(name, patterns(dialect)?)),
+            None => {
+                let own = self.dialect.iter().map(|dialect| dialect.name.as_str());
+                let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).chain(own).collect();
+                Err(ConfigError(format!("dialect {name:?} is unknown: use {}", known.join(", "))))
+            }
+        }
     }
 
     /// The company as the rest of the program knows it.
@@ -282,6 +325,11 @@ impl Config {
             ..Settings::default()
         }
     }
+}
+
+fn patterns(dialect: &DialectConfig) -> Result<Patterns, ConfigError> {
+    Patterns::new(&dialect.lines, dialect.syslog)
+        .map_err(|error| ConfigError(format!("dialect {:?}: {error}", dialect.name)))
 }
 
 /// A time zone by its IANA name; UTC where none is given.
@@ -343,6 +391,11 @@ mod tests {
                 "must be like",
             ),
             ("[[host]]\nname = \"a\"\naddress = \"nowhere\"", "line 3"),
+            (
+                "[[dialect]]\nname = \"own\"\nlines = [\"(?P<rcpt>x)\"]",
+                "unknown group 'rcpt'; known are account",
+            ),
+            ("[[dialect]]\nname = \"exim\"\nlines = [\"(?P<time>x)\"]", "is taken"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

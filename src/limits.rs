@@ -155,6 +155,22 @@ pub const JOIN_SESSIONS_MAX: usize = 16_384;
 /// Messages of one session under TLS that count as unlogged: how many it carried is an estimate.
 pub const JOIN_HIDDEN_MESSAGES_MAX: u32 = 2;
 
+// Dialects.
+
+/// Sessions, processes or delivery numbers that a dialect remembers for one log, per generation; two
+/// generations are kept.
+pub const LOG_SESSIONS_MAX: usize = 8_192;
+/// Octets of recipients that such sessions take before the older generation is forgotten.
+pub const LOG_SESSION_BYTES_MAX: usize = 16 << 20;
+/// Commands of one such session that wait for their answers.
+pub const LOG_PENDING_COMMANDS_MAX: usize = 256;
+/// Columns of a table that is read.
+pub const LOG_COLUMNS_MAX: usize = 256;
+/// Patterns of one user-defined dialect.
+pub const PATTERNS_MAX: usize = 64;
+/// Bytes that the compiled patterns of one user-defined dialect may take.
+pub const PATTERNS_BYTES_MAX: usize = 10 << 20;
+
 // Ways in.
 
 /// Lines of a journal, a listener or standard input that wait to be taken.

@@ -66,7 +66,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let config = read_config(arguments.config.as_deref())?;
     let format = format_named(&arguments.format)?;
-    let kind = arguments.kind.as_deref().map(Kind::parse).transpose()?;
+    let kind = arguments.kind.as_deref().map(|name| Kind::parse(name, &config)).transpose()?;
     let opened = open_all(&arguments.inputs, kind)?;
     let company = Arc::new(config.company().map_err(Failure::usage)?);
     let state = state_directory(arguments.state.as_ref(), &config);
