@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench fuzz clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score.
 demo:
@@ -22,6 +22,11 @@ lint:
 bench:
 	@.ci/install
 	cargo bench --bench whole_way --bench store --bench sinks
+
+# Runs each fuzz target for FUZZ_SECONDS (30) on the stable compiler. Longer runs: docs/proofs.md.
+fuzz:
+	@.ci/install g++
+	fuzz/run
 
 clean:
 	cargo clean
