@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench lab screenshots package deny sbom reproducible clean
+.PHONY: demo test lint bench lab fuzz screenshots package deny sbom reproducible clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score. `make demo WEB=1` then
 # shows it in the browser.
@@ -55,6 +55,11 @@ sbom:
 # Two builds in two folders, the same bytes.
 reproducible:
 	contrib/reproducible
+
+# Runs each fuzz target for FUZZ_SECONDS (30) on the stable compiler. Longer runs: docs/proofs.md.
+fuzz:
+	@.ci/install g++
+	fuzz/run
 
 clean:
 	cargo clean

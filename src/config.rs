@@ -8,6 +8,7 @@ use crate::engine::planned::Planned;
 use crate::engine::sender::SenderId;
 use crate::mta::{DIALECTS, Dialect, Patterns, custom_dialect, dialect_named};
 pub use crate::sink::SinkConfig;
+use crate::smtp::WireSettings;
 use crate::store::transfer::sender_named;
 pub use crate::tail::LogConfig;
 use crate::time::{CivilClock, Timestamp};
@@ -40,6 +41,8 @@ pub struct Config {
     pub alerts: AlertsConfig,
     /// What is kept about people.
     pub privacy: PrivacyConfig,
+    /// What is read of messages on the wire.
+    pub content: ContentConfig,
     /// Who reports.
     pub sensor: Option<SensorConfig>,
     /// Where alerts go.
@@ -122,7 +125,6 @@ pub struct DialectConfig {
     /// Whether lines have syslog's head, which is taken off before. Default: no; then a group `time` is needed.
     #[serde(default)]
     pub syslog: bool,
->>>>>>> dialects
 }
 
 /// How to judge.
@@ -188,6 +190,32 @@ pub struct PrivacyConfig {
     pub recipients: bool,
 }
 
+/// What is read of messages on the wire. Facts, counts and digests are kept of it, never its text.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContentConfig {
+    /// Whether messages are read at all for what they carry. Default: yes.
+    pub enabled: bool,
+    /// How much of each message is read, KiB, 1 to 1024. Default: 64.
+    pub message_max_kib: u32,
+}
+
+impl Default for ContentConfig {
+    fn default() -> ContentConfig {
+        let kib = WireSettings::default().content_bytes_max >> 10;
+        ContentConfig { enabled: true, message_max_kib: kib as u32 }
+    }
+}
+
+impl ContentConfig {
+    /// What the wire road is told: ports of its own, or 25.
+    pub fn wire(&self, ports: Option<Vec<u16>>) -> WireSettings {
+        let usual = WireSettings::default();
+        let content_bytes_max = if self.enabled { (self.message_max_kib as usize) << 10 } else { 0 };
+        WireSettings { ports: ports.unwrap_or(usual.ports), content_bytes_max }
+    }
+}
+
 /// Who reports: stands in every alert. Abuse desks (X-ARF) want to know whom to ask.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -245,6 +273,12 @@ impl Config {
         if !(1.0..=1e9).contains(&self.alerts.per_hour) || !(4.0..=1e9).contains(&self.alerts.burst) {
             return fail("alerts.per_hour must be at least 1, alerts.burst at least 4".into());
         }
+        if !(1..=1024).contains(&self.content.message_max_kib) {
+            return fail(
+                "content.message_max_kib must be between 1 and 1024; to read nothing, set enabled = false"
+                    .into(),
+            );
+        }
         zone(self.company.time_zone.as_deref())?;
         self.planned()?;
         for log in &self.source.log {
@@ -254,7 +288,6 @@ impl Config {
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;
         }
-<<<<<<< HEAD
         self.web.check().map_err(ConfigError)?;
         for (index, dialect) in self.dialect.iter().enumerate() {
             let name = &dialect.name;
@@ -385,6 +418,7 @@ mod tests {
         for (text, says) in [
             ("[company]\ntime_zone = \"Mars/Base\"", "use an IANA name"),
             ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
+            ("[content]\nmessage_max_kib = 0", "must be between 1 and 1024"),
             ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs"),
             (
                 "[[planned]]\nsender = \"a\"\nfrom = 2026-12-01\nuntil = 2026-12-02T00:00:00Z\nrecipients_max = 1",
