@@ -81,12 +81,12 @@ impl Join {
     pub fn observe(&mut self, observation: &Observation, out: &mut Vec<Observation>) {
         let Some(address) = observation.sender.address else { return };
         match observation.vantage {
-            Vantage::Log => self.from_log(address, observation, out),
-            Vantage::Wire => self.from_wire(address, observation, out),
+            Vantage::Log => self.take_logged(address, observation, out),
+            Vantage::Wire => self.take_passed(address, observation, out),
         }
     }
 
-    fn from_log(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
+    fn take_logged(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
         let known = self.servers.len();
         let server = match self.servers.entry(address) {
             std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
@@ -111,7 +111,7 @@ impl Join {
         server.wire_reaches(self.wire_reached, &mut self.counters, out);
     }
 
-    fn from_wire(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
+    fn take_passed(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
         self.wire_reached = self.wire_reached.max(observation.at);
         if !self.company.owns(address) && !self.servers.contains_key(&address) {
             return;
