@@ -38,8 +38,22 @@ fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
             let text = take_own_stamp(line.text).map_or(line.text, |(_, text)| text);
             Some(Line { text, ..line })
         }
-        None => Some(Line { stamp: None, host: None, program: b"exim", pid: None, text: line }),
+        None => Some(split_journal(line).unwrap_or(Line {
+            stamp: None,
+            host: None,
+            program: b"exim",
+            pid: None,
+            text: line,
+        })),
     }
+}
+
+/// `host exim[4711]: 2012-02-13 14:39:22 …`: a journal's head without its own time.
+fn split_journal(line: &[u8]) -> Option<Line<'_>> {
+    let (host, rest) = split_once(line, b" ")?;
+    let (pid, rest) = split_once(rest.strip_prefix(b"exim[")?, b"]: ")?;
+    let (stamp, text) = take_own_stamp(rest)?;
+    Some(Line { stamp: Some(stamp), host: Some(host), program: b"exim", pid: Some(pid), text })
 }
 
 /// `2012-02-13 14:39:22.123 +0100 [4711] `.

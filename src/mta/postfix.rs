@@ -74,6 +74,9 @@ const DAEMONS: &[&[u8]] = &[
 
 /// The daemon of a program name: `postfix/smtpd`, `postfix-out/submission/smtpd`, `mail/smtp`.
 fn daemon(program: &[u8]) -> Option<&[u8]> {
+    if program == b"postfix" {
+        return Some(program);
+    }
     let slash = memchr::memrchr(b'/', program)?;
     let name = program.get(slash + 1..)?;
     (DAEMONS.contains(&name) || program.starts_with(b"postfix")).then_some(name)
@@ -88,6 +91,8 @@ fn read(line: &Line, _: &mut Memory, emit: Emit) -> Fate {
             _ => Fate::Ignored,
         };
     };
+    // Some relays cut the daemon off: its line's form tells it.
+    let daemon = if daemon == b"postfix" { daemon_by_form(rest) } else { daemon };
     match daemon {
         b"smtpd" | b"postscreen" | b"qmqpd" => read_smtpd(id, rest, emit),
         b"qmgr" | b"oqmgr" | b"nqmgr" if rest.starts_with(b"from=<") => read_qmgr(id, rest, emit),
@@ -107,7 +112,19 @@ fn read(line: &Line, _: &mut Memory, emit: Emit) -> Fate {
             Fate::Parsed
         }
         _ if rest.starts_with(b"to=<") => read_outcome(id, daemon, rest, emit),
+        _ if rest.starts_with(b"to=") => read_bare_outcome(id, daemon, rest, emit),
         _ => Fate::Ignored,
+    }
+}
+
+fn daemon_by_form(rest: &[u8]) -> &'static [u8] {
+    let begins = |start: &[u8]| rest.starts_with(start);
+    match () {
+        () if begins(b"client=") || is_refusal(rest) => b"smtpd",
+        () if begins(b"from=<") || begins(b"removed") => b"qmgr",
+        () if begins(b"uid=") => b"pickup",
+        () if begins(b"message-id=") => b"cleanup",
+        () => b"smtp",
     }
 }
 
@@ -269,11 +286,34 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
         .and_then(|(path, rest)| Some((path, take_attempt(rest)?)))
         .or_else(|| next_attempt(rest).map(|(at, attempt)| (rest.get(..at).unwrap_or_default(), attempt)));
     let Some((path, attempt)) = split else { return Fate::Unparsed };
-    let route = route(daemon, &attempt);
+    let doubtful = !(quoted && path.contains(&b'@')) && next_attempt(attempt.words).is_some();
+    give_outcome(id, daemon, path, &attempt, doubtful, emit)
+}
+
+/// `to=user, orig_to=root, relay=local, …`: some versions log addresses without brackets.
+fn read_bare_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
+    let Some(rest) = rest.strip_prefix(b"to=") else { return Fate::Unparsed };
+    let places = |text| {
+        memchr::memmem::find_iter(text, b", ")
+            .filter_map(move |at| Some((at, take_attempt(text.get(at..)?)?)))
+    };
+    let Some((at, attempt)) = places(rest).next() else { return Fate::Unparsed };
+    let doubtful = places(attempt.words).next().is_some();
+    give_outcome(id, daemon, rest.get(..at).unwrap_or_default(), &attempt, doubtful, emit)
+}
+
+fn give_outcome(
+    id: &[u8],
+    daemon: &[u8],
+    path: &[u8],
+    attempt: &Attempt,
+    doubtful: bool,
+    emit: Emit,
+) -> Fate {
+    let route = route(daemon, attempt);
     if attempt.status == Status::Probed {
         return Fate::Parsed;
     }
-    let doubtful = !(quoted && path.contains(&b'@')) && next_attempt(attempt.words).is_some();
     if doubtful {
         emit(id, Part::Outcome(Outcome { route, ..Outcome::unknown() }));
         return Fate::Ambiguous;
@@ -287,7 +327,7 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
         responder,
         attempted: responder.or_else(|| attempted(attempt.words)),
         status: attempt.status,
-        reply: Some(answer(&attempt)),
+        reply: Some(answer(attempt)),
         passed_to,
         egress: None,
     };
@@ -299,7 +339,10 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
 fn take_attempt(rest: &[u8]) -> Option<Attempt<'_>> {
     let rest = match rest.strip_prefix(b", orig_to=<") {
         Some(rest) => take_path(rest)?.1,
-        None => rest,
+        None => match rest.strip_prefix(b", orig_to=") {
+            Some(rest) => rest.get(memchr::memmem::find(rest, b", relay=")?..)?,
+            None => rest,
+        },
     };
     let (relay, rest) = split_once(rest.strip_prefix(b", relay=")?, b", ")?;
     let rest = match rest.strip_prefix(b"conn_use=") {
@@ -312,6 +355,11 @@ fn take_attempt(rest: &[u8]) -> Option<Attempt<'_>> {
     };
     let rest = match rest.strip_prefix(b"delays=") {
         Some(rest) => split_once(rest, b", ").filter(|(delays, _)| is_figure(delays))?.1,
+        None => rest,
+    };
+    // Since 3.11: how TLS went.
+    let rest = match rest.strip_prefix(b"tls=") {
+        Some(rest) => split_once(rest, b", ").filter(|(tls, _)| !tls.contains(&b' '))?.1,
         None => rest,
     };
     let (dsn, rest) = match rest.strip_prefix(b"dsn=") {
