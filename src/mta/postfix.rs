@@ -171,14 +171,19 @@ fn read_smtpd(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
     let Some((_, client, rest)) = take_host(rest) else { return Fate::Unparsed };
     let rest = skip_port(rest);
     let account = field(rest, b", sasl_username=");
-    if account.is_some() {
+    // A name that goes on like the fields after it: nobody can tell which is which.
+    let doubtful = split_once(rest, b", sasl_username=")
+        .is_some_and(|(_, name)| memchr::memmem::find(name, b", orig_").is_some());
+    let account = account.filter(|_| !doubtful);
+    if account.is_some() || doubtful {
         emit(id, Part::Login { account, client, succeeded: true });
     }
     if !id.is_empty() {
-        let original_client = rsplit_once(rest, b", orig_client=")
+        let after = if doubtful { &[][..] } else { rest };
+        let original_client = rsplit_once(after, b", orig_client=")
             .and_then(|(_, host)| take_host(host))
             .and_then(|host| host.1);
-        let original_id = rsplit_once(rest, b", orig_queue_id=").map(|(_, rest)| up_to_comma(rest));
+        let original_id = rsplit_once(after, b", orig_queue_id=").map(|(_, rest)| up_to_comma(rest));
         emit(
             id,
             Part::Origin(Origin {
@@ -191,7 +196,7 @@ fn read_smtpd(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
             }),
         );
     }
-    Fate::Parsed
+    if doubtful { Fate::Ambiguous } else { Fate::Parsed }
 }
 
 /// A proxy filter took the message before it was queued: `name[address]: 250 2.0.0 Ok: queued as ID;
@@ -632,6 +637,22 @@ mod tests {
             ),
             [
                 "AB12CD to=a@b Remote Bounced by=Some(198.51.100.1) tried=Some(198.51.100.1) code=None enhanced=5.0.0 as=?"
+            ]
+        );
+    }
+
+    /// Found by a real Postfix with hostile names.
+    #[test]
+    fn a_login_name_cannot_write_the_fields_after_it() {
+        let (fate, parts) = says(
+            "smtpd[1]: AB12CD: client=pc[192.0.2.9], sasl_method=PLAIN, sasl_username=x], orig_client=evil[192.0.2.66]",
+        );
+        assert_eq!(fate, Fate::Ambiguous);
+        assert_eq!(
+            parts,
+            [
+                "AB12CD login ? Some(192.0.2.9) true",
+                "AB12CD origin begins=true client=Some(192.0.2.9) account=? original=None/? from=? size=None rcpts=None"
             ]
         );
     }
