@@ -1,6 +1,9 @@
-//! A real Postfix in a network namespace of its own, with senders who write log text into HELO, MAIL, RCPT,
+//! Real MTAs, Postfix and Exim, in a network namespace of their own, with senders who write log text into HELO, MAIL, RCPT,
 //! Subject and AUTH. What its log is read as must be what happened: no wrong address, recipient, account,
-//! verdict or queue id. Needs root, Postfix and `unshare`; says so and passes where one is missing.
+//! verdict or queue id. Needs root, `unshare` and the MTA; says so and passes where one is missing.
+//!
+//! Debian cannot install both at once: Exim is also taken unpacked, from target/exim (`apt-get download exim4-base
+//! exim4-daemon-light; dpkg -x … target/exim`), or where `PORTREEVE_EXIM` says.
 
 #![allow(clippy::unwrap_used)] // a test fails loudly
 
@@ -307,7 +310,7 @@ fn start_postfix(folder: &Path) {
 }
 
 /// Sends everything, and returns what was sent by the queue id that the MTA answered.
-fn send_all() -> (BTreeMap<String, Truth>, BTreeSet<(String, String, bool)>) {
+fn send_all(all_names_known: bool) -> (BTreeMap<String, Truth>, BTreeSet<(String, String, bool)>) {
     let mut truths = BTreeMap::new();
     let mut logins = BTreeSet::new();
     let mut index = 0u64;
@@ -321,7 +324,7 @@ fn send_all() -> (BTreeMap<String, Truth>, BTreeSet<(String, String, bool)>) {
             let mut commands = vec![one_line(format!("EHLO {}\r\n", text("helo", "pc.example.org")))];
             let mut account = None;
             if place == "auth" {
-                let right = index % 2 == 0;
+                let right = all_names_known && index.is_multiple_of(2);
                 let password = if right { "right" } else { "wrong" };
                 let response = STANDARD.encode(format!("\0{payload}\0{password}"));
                 commands.push(one_line(format!("AUTH PLAIN {response}\r\n")));
@@ -350,8 +353,10 @@ fn send_all() -> (BTreeMap<String, Truth>, BTreeSet<(String, String, bool)>) {
                 }
                 account = account.filter(|_| code.starts_with("235"));
             }
+            // `250 2.0.0 Ok: queued as 4A4399C011C`, `250 OK id=1RwtJa-000AFB-07`.
             let queued = answers.iter().find_map(|answer| {
-                answer.split_once("queued as ").filter(|_| answer.starts_with("250 2.0.0 Ok"))
+                let own = answer.starts_with("250 2.0.0 Ok: queued as ") || answer.starts_with("250 OK id=");
+                answer.split_once("queued as ").or(answer.split_once(" id=")).filter(|_| own)
             });
             if let Some((_, id)) = queued {
                 truths.insert(id.trim().to_owned(), Truth { client: client.to_owned(), account });
@@ -361,8 +366,29 @@ fn send_all() -> (BTreeMap<String, Truth>, BTreeSet<(String, String, bool)>) {
     (truths, logins)
 }
 
-/// Whether a log shows a text: it puts `?` for bytes that it does not print.
+/// Whether a log shows a text: Postfix puts `?` for bytes that it does not print, Exim three octal digits.
 fn shows(logged: &[u8], sent: &[u8]) -> bool {
+    let octal = |text: &[u8]| {
+        (text.len() == 3).then(|| u8::from_str_radix(std::str::from_utf8(text).ok()?, 8).ok()).flatten()
+    };
+    let mut plain = Vec::new();
+    let mut rest = logged;
+    while let Some((first, after)) = rest.split_first() {
+        match (first, after.get(..3).and_then(octal)) {
+            (b'\\', Some(byte)) => {
+                plain.push(byte);
+                rest = &after[3..];
+            }
+            _ => {
+                plain.push(*first);
+                rest = after;
+            }
+        }
+    }
+    same(logged, sent) || same(&plain, sent)
+}
+
+fn same(logged: &[u8], sent: &[u8]) -> bool {
     logged.len() == sent.len()
         && logged
             .iter()
@@ -373,7 +399,7 @@ fn shows(logged: &[u8], sent: &[u8]) -> bool {
 #[test]
 fn postfix_with_senders_who_write_log_text() {
     if std::env::var_os(INSIDE).is_some() {
-        inside();
+        inside(Mta::Postfix);
         return;
     }
     let root = fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
@@ -391,17 +417,95 @@ fn postfix_with_senders_who_write_log_text() {
             return;
         }
     }
-    let me = std::env::current_exe().unwrap();
-    let script = format!(
-        "ip link set lo up && for a in 192.0.2.9 192.0.2.10 192.0.2.11 198.51.100.1 203.0.113.7; do ip addr add $a/32 dev lo; done && exec {} --exact postfix_with_senders_who_write_log_text --nocapture",
-        me.display()
-    );
-    let status =
-        Command::new("unshare").args(["--net", "sh", "-c", &script]).env(INSIDE, "1").status().unwrap();
-    assert!(status.success());
+    in_a_namespace("postfix_with_senders_who_write_log_text", "true");
 }
 
-fn inside() {
+#[test]
+fn exim_with_senders_who_write_log_text() {
+    if std::env::var_os(INSIDE).is_some() {
+        inside(Mta::Exim);
+        return;
+    }
+    let root = fs::metadata("/proc/self").is_ok_and(|meta| std::os::unix::fs::MetadataExt::uid(&meta) == 0);
+    let Some(exim) = exim().filter(|_| root && Path::new("/usr/bin/unshare").exists()) else {
+        eprintln!("skipped: needs root, unshare and Exim (see the head of this file)");
+        return;
+    };
+    eprintln!("{}", exim.display());
+    // Exim wants a user of its own, which only its package makes: the namespace gets one.
+    let with = |path: &str, entry: &str| {
+        let known = fs::read_to_string(path).unwrap();
+        let mut copy = tempfile::NamedTempFile::new().unwrap();
+        copy.write_all(known.as_bytes()).unwrap();
+        if !known.contains("Debian-exim:") {
+            copy.write_all(entry.as_bytes()).unwrap();
+        }
+        let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+        fs::set_permissions(copy.path(), everybody).unwrap();
+        copy
+    };
+    let users = with("/etc/passwd", "Debian-exim:x:8:8::/tmp:/bin/false\n");
+    let groups = with("/etc/group", "Debian-exim:x:8:\n");
+    let (users_path, groups_path) = (users.path().display(), groups.path().display());
+    let bind = format!("mount --bind {users_path} /etc/passwd && mount --bind {groups_path} /etc/group");
+    in_a_namespace("exim_with_senders_who_write_log_text", &bind);
+}
+
+enum Mta {
+    Postfix,
+    Exim,
+}
+
+fn exim() -> Option<std::path::PathBuf> {
+    let named = std::env::var_os("PORTREEVE_EXIM").map(std::path::PathBuf::from);
+    let places = ["/usr/sbin/exim4", "target/exim/usr/sbin/exim4"].map(std::path::PathBuf::from);
+    let found = named.into_iter().chain(places).find(|path| path.exists())?;
+    found.canonicalize().ok()
+}
+
+/// Runs a test of this file again, where there is no network but ours.
+fn in_a_namespace(test: &str, first: &str) {
+    let me = std::env::current_exe().unwrap();
+    let script = format!(
+        "{first} && ip link set lo up && for a in 192.0.2.9 192.0.2.10 192.0.2.11 198.51.100.1 203.0.113.7; \
+         do ip addr add $a/32 dev lo; done && exec {} --exact {test} --nocapture",
+        me.display()
+    );
+    let namespaces = ["--net", "--mount", "sh", "-c", &script];
+    assert!(Command::new("unshare").args(namespaces).env(INSIDE, "1").status().unwrap().success());
+}
+
+/// Starts Exim with everything below one folder. It gives up its root: it has no mailboxes to write.
+fn start_exim(folder: &Path) -> std::process::Child {
+    for name in ["spool", "log"] {
+        fs::create_dir_all(folder.join(name)).unwrap();
+        let status = Command::new("chown").arg("Debian-exim").arg(folder.join(name)).status().unwrap();
+        assert!(status.success());
+    }
+    let conf = format!(
+        "primary_hostname = mx1.example.org\nspool_directory = {0}/spool\nlog_file_path = {0}/log/%slog\n\
+         pid_file_path = {0}/spool/exim.pid\ndaemon_smtp_ports = 2525\nlocal_interfaces = 203.0.113.7\n\
+         tls_advertise_hosts =\nacl_smtp_rcpt = all\nacl_smtp_data = all\nhelo_accept_junk_hosts = *\n\
+         smtputf8_advertise_hosts = *\nrfc1413_query_timeout = 0s\nlog_selector = +subject +smtp_mailauth\n\
+         never_users = \ndeliver_drop_privilege = true\nsmtp_accept_max_nonmail = 1000\n\
+         begin acl\nall:\n accept\nbegin routers\nout:\n driver = manualroute\n transport = out\n \
+         route_list = * 198.51.100.1 byname\n self = send\nbegin transports\nout:\n driver = smtp\n port = 2525\n \
+         allow_localhost\nbegin retry\n* * F,1h,1h\nbegin authenticators\nplain:\n driver = plaintext\n \
+         public_name = PLAIN\n server_prompts = :\n server_condition = ${{if eq{{$auth3}}{{right}}}}\n \
+         server_set_id = $auth2\n",
+        folder.display()
+    );
+    let path = folder.join("exim.conf");
+    fs::write(&path, conf).unwrap();
+    let child = Command::new(exim().unwrap()).arg("-C").arg(&path).arg("-bdf").spawn().unwrap();
+    let started = Instant::now();
+    while TcpStream::connect(MTA).is_err() && started.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    child
+}
+
+fn inside(mta: Mta) {
     let folder = tempfile::Builder::new().prefix("portreeve-mta").tempdir().unwrap();
     let everybody = std::os::unix::fs::PermissionsExt::from_mode(0o755);
     fs::set_permissions(folder.path(), everybody).unwrap();
@@ -414,21 +518,38 @@ fn inside() {
             std::thread::spawn(move || serve(stream, &arrivals));
         }
     });
-    start_postfix(folder.path());
-    let (truths, logins) = send_all();
-    let log = folder.path().join("log/mail.log");
+    let exim = match mta {
+        Mta::Postfix => {
+            start_postfix(folder.path());
+            None
+        }
+        Mta::Exim => Some(start_exim(folder.path())),
+    };
+    // Whose password is right is a user of the company's: no sender chooses that name. With Exim, which prints
+    // it bare, only names that fail are hostile.
+    let (truths, logins) = send_all(exim.is_none());
+    let log = folder.path().join(if exim.is_none() { "log/mail.log" } else { "log/mainlog" });
     // Until every message was tried.
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(60) {
         let text = fs::read(&log).unwrap_or_default();
         let tried = String::from_utf8_lossy(&text)
             .lines()
-            .filter(|line| line.contains("/smtp[") && line.contains(": to=<"))
+            .filter(|line| {
+                line.contains("/smtp[") && line.contains(": to=<")
+                    || [" => ", " ** ", " == "]
+                        .iter()
+                        .any(|flag| line.get(36..).is_some_and(|rest| rest.starts_with(flag)))
+            })
             .count();
         if tried >= truths.len() {
             break;
         }
         std::thread::sleep(Duration::from_millis(200));
+    }
+    if let Some(mut exim) = exim {
+        let _ = exim.kill();
+        let _ = exim.wait();
     }
     let conf = folder.path().join("conf");
     let _ = Command::new("postfix").arg("-c").arg(&conf).arg("stop").stderr(Stdio::null()).status();
@@ -497,7 +618,7 @@ fn judge(
             Fact::Login(login) => {
                 let client = seen.sender.client.map(|client| client.to_string());
                 let fits = logins.iter().any(|(from, name, succeeded)| {
-                    Some(from) == client.as_ref()
+                    client.as_ref() == Some(from)
                         && *succeeded == login.succeeded
                         && seen.sender.account.as_ref().is_none_or(|read| {
                             // Postfix cuts a long name that failed.
@@ -506,7 +627,11 @@ fn judge(
                             shows(read, &name.as_bytes()[..cut])
                         })
                 });
-                if fits { right += 1 } else { wrong.push(format!("login: {seen:?}")) }
+                match client {
+                    None => unknown += 1,
+                    Some(_) if fits => right += 1,
+                    Some(_) => wrong.push(format!("login: {seen:?}")),
+                }
             }
             _ => {}
         }
