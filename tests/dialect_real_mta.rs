@@ -487,7 +487,7 @@ fn start_exim(folder: &Path) -> std::process::Child {
          pid_file_path = {0}/spool/exim.pid\ndaemon_smtp_ports = 2525\nlocal_interfaces = 203.0.113.7\n\
          tls_advertise_hosts =\nacl_smtp_rcpt = all\nacl_smtp_data = all\nhelo_accept_junk_hosts = *\n\
          smtputf8_advertise_hosts = *\nrfc1413_query_timeout = 0s\nlog_selector = +subject +smtp_mailauth\n\
-         never_users = \ndeliver_drop_privilege = true\nsmtp_accept_max_nonmail = 1000\n\
+         never_users = \ndeliver_drop_privilege = true\nsmtp_accept_max_nonmail = 1000\nkeep_environment =\n\
          begin acl\nall:\n accept\nbegin routers\nout:\n driver = manualroute\n transport = out\n \
          route_list = * 198.51.100.1 byname\n self = send\nbegin transports\nout:\n driver = smtp\n port = 2525\n \
          allow_localhost\nbegin retry\n* * F,1h,1h\nbegin authenticators\nplain:\n driver = plaintext\n \
