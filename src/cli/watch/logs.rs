@@ -135,7 +135,8 @@ impl LogThread {
             .names
             .iter()
             .zip(&self.inlets)
-            .filter_map(|(name, inlet)| matches!(inlet, Inlet::File(_)).then(|| PathBuf::from(name)))
+            .filter(|(_, inlet)| matches!(inlet, Inlet::File(_)))
+            .map(|(name, _)| PathBuf::from(name))
             .collect();
         let reader = std::thread::current();
         wake_on_change(&files, move || {
