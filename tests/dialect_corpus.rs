@@ -7,10 +7,12 @@ mod log;
 
 use std::path::Path;
 
+type Target = fn(&[u8]);
+
 #[test]
 fn the_corpus_of_the_log_keeps_the_laws() {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus");
-    let targets: [(&str, fn(&[u8])); 3] =
+    let targets: [(&str, Target); 3] =
         [("log_dialect", log::dialect), ("log_syslog", log::syslog_head), ("log_table", log::table)];
     for (name, target) in targets {
         let mut inputs = 0;

@@ -99,6 +99,8 @@ struct Arrived {
 }
 
 type Arrivals = Arc<Mutex<Vec<Arrived>>>;
+/// Client, name and success of every login that was tried.
+type Logins = BTreeSet<(String, String, bool)>;
 
 fn line(reader: &mut impl BufRead) -> Option<Vec<u8>> {
     let mut line = Vec::new();
@@ -310,7 +312,7 @@ fn start_postfix(folder: &Path) {
 }
 
 /// Sends everything, and returns what was sent by the queue id that the MTA answered.
-fn send_all(all_names_known: bool) -> (BTreeMap<String, Truth>, BTreeSet<(String, String, bool)>) {
+fn send_all(all_names_known: bool) -> (BTreeMap<String, Truth>, Logins) {
     let mut truths = BTreeMap::new();
     let mut logins = BTreeSet::new();
     let mut index = 0u64;
@@ -556,12 +558,7 @@ fn inside(mta: Mta) {
     judge(&log, &truths, &logins, &arrivals.lock().unwrap());
 }
 
-fn judge(
-    log: &Path,
-    truths: &BTreeMap<String, Truth>,
-    logins: &BTreeSet<(String, String, bool)>,
-    arrivals: &[Arrived],
-) {
+fn judge(log: &Path, truths: &BTreeMap<String, Truth>, logins: &Logins, arrivals: &[Arrived]) {
     let company =
         Arc::new(Company::new(vec!["203.0.113.0/24".parse().unwrap()], &[], vec![], CivilClock::utc()));
     let mut road = LogRoad::new(company, LogSettings::default());
