@@ -24,18 +24,24 @@ pub(super) const DIALECT: Dialect = Dialect {
 fn read(line: &Line, _: &mut Memory, emit: Emit) -> Fate {
     let Some(words) = login_words(line) else { return Fate::Ignored };
     let words = words.strip_prefix(b"Info: ").unwrap_or(words);
-    let Some((what, facts)) = split_once(words, b": user=<") else { return Fate::Ignored };
+    // Dovecot's own words end where its list of facts begins.
+    let begins = [&b": user=<"[..], b": method=", b": rip="];
+    let Some(at) = begins.iter().filter_map(|start| memchr::memmem::find(words, start)).min() else {
+        return Fate::Ignored;
+    };
+    let (what, facts) = words.split_at(at);
     let succeeded = match what {
         b"Login" => true,
-        _ if memchr::memmem::find(what, b"(auth failed").is_some() => false,
+        _ if memchr::memmem::find(what, b"auth failed").is_some() => false,
         _ => return Fate::Ignored,
     };
     let read = || {
         // The last one: what a client calls itself stands before it.
-        let (before, rest) = rsplit_once(facts, b", rip=")?;
+        let (before, rest) = rsplit_once(facts, b" rip=")?;
         let client = fields::address(rest.split(|byte| *byte == b',').next()?)?;
         let before = rsplit_once(before, b">, method=").map_or(before, |(name, _)| name);
-        Some((before.strip_suffix(b">").unwrap_or(before), client))
+        let name = before.strip_prefix(b": user=<").unwrap_or_default();
+        Some((name.strip_suffix(b">,").unwrap_or(name), client))
     };
     let Some((account, client)) = read() else { return Fate::Unparsed };
     let account = Some(account).filter(|name| !name.is_empty());

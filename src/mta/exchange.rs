@@ -81,7 +81,10 @@ const SOURCES: &[&[u8]] = &[
 ];
 
 fn recognises(line: &[u8]) -> bool {
-    if line.starts_with(b"#Log-type: Message Tracking Log") || is_header(line) {
+    if line.starts_with(b"#Log-type: Message Tracking Log")
+        || line.starts_with(b"#Software: Microsoft Exchange")
+        || is_header(line)
+    {
         return true;
     }
     take_iso(line).is_some_and(|(_, rest)| rest.first() == Some(&b','))
@@ -97,7 +100,10 @@ fn is_header(line: &[u8]) -> bool {
 }
 
 fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
-    if line.starts_with(b"#") || is_header(line) {
+    // Protocol logs begin alike.
+    let other =
+        line.starts_with(b"#Log-type: SMTP ") || line.starts_with(b"#Fields: date-time,connector-id,");
+    if (line.starts_with(b"#") && !other) || is_header(line) {
         return Some(Line { stamp: None, host: None, program: b"", pid: None, text: line });
     }
     let (stamp, rest) = take_iso(line)?;
@@ -107,8 +113,8 @@ fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
     // Names and addresses of both ends stand before the first column that may hold a comma.
     let place =
         |wanted: usize| line.split(|byte| *byte == b',').nth(wanted).filter(|field| !field.is_empty());
-    let event = Row::commas(line);
-    let sends = event.as_ref().and_then(|row| row.at(8)).is_some_and(|event| event.starts_with(b"SEND"));
+    let event = Row::commas(line).filter(|row| row.len() >= 21)?;
+    let sends = event.at(8).is_some_and(|event| event.starts_with(b"SEND"));
     let host = if sends { place(2) } else { place(4) };
     let host = host.filter(|host| !host.starts_with(b"\""));
     Some(Line { stamp: Some(stamp), host, program: b"", pid: None, text: line })

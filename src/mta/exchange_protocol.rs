@@ -25,8 +25,11 @@ const FIELDS: &[u8] = b"#Fields: date-time,connector-id,session-id,sequence-numb
 
 fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
     let stamp = match line.first()? {
-        b'#' => None,
-        _ => Some(take_iso(line)?.0),
+        b'#' => (!line.starts_with(b"#Log-type: Message")).then_some(None)?,
+        _ => {
+            Row::commas(line).filter(is_event)?;
+            Some(take_iso(line)?.0)
+        }
     };
     Some(Line { stamp, host: None, program: b"", pid: None, text: line })
 }

@@ -9,7 +9,7 @@
 
 use super::fields::{self, number, rsplit_once, split_once};
 use super::sessions::{Session, plain_reply};
-use super::stamp::{Stamp, take_iso};
+use super::stamp::{Stamp, take_iso, take_tai64n};
 use super::{Dialect, Emit, Fate, Line, Memory, Origin, Outcome, Part, Route, Status, syslog};
 use crate::mail::Reply;
 use crate::time::{MICROS_PER_SECOND, Timestamp};
@@ -28,9 +28,6 @@ pub(super) const DIALECT: Dialect = Dialect {
     patterns: None,
 };
 
-/// TAI is ahead of UTC by ten seconds in libtai's reckoning, whatever leap seconds came since.
-const TAI_OFFSET_SECONDS: u64 = 10;
-
 fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
     if let Some((stamp, text)) = own_stamp(line) {
         return Some(Line { stamp: Some(stamp), host: None, program: b"qmail", pid: None, text });
@@ -45,17 +42,8 @@ fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
 
 /// `@400000004c91b044077a9e94 text`, `2002-09-17 06:35:15.334422 text`, `1032237315.334422 text`.
 fn own_stamp(line: &[u8]) -> Option<(Stamp, &[u8])> {
-    if let Some(rest) = line.strip_prefix(b"@") {
-        let (label, text) = rest.split_at_checked(24)?;
-        let hexadecimal = |text: &[u8]| u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok();
-        if !label.iter().all(u8::is_ascii_hexdigit) {
-            return None;
-        }
-        let seconds = hexadecimal(label.get(..16)?)?.checked_sub((1 << 62) + TAI_OFFSET_SECONDS)?;
-        let nanos = hexadecimal(label.get(16..)?)?;
-        let micros = i64::try_from(seconds).ok()?.checked_mul(MICROS_PER_SECOND)?;
-        let at = Timestamp::from_micros(micros.checked_add(i64::try_from(nanos / 1_000).ok()?)?);
-        return Some((Stamp::Moment(at), text.strip_prefix(b" ")?));
+    if line.first() == Some(&b'@') {
+        return take_tai64n(line);
     }
     if line.get(4) == Some(&b'-') {
         return take_iso(line).filter(|(_, text)| is_own(text));

@@ -356,7 +356,31 @@ fn sample(line: &[u8], verbatim: bool) -> String {
     if verbatim || says(b"auth") || says(b"pass") {
         return format!("(a line of {} bytes that may hold a password, not shown)", line.len());
     }
-    Untrusted::bounded(line, limits::UNPARSED_SAMPLE_BYTES_MAX).escaped()
+    let head = line.get(..line.len().min(limits::UNPARSED_SAMPLE_BYTES_MAX)).unwrap_or_default();
+    Untrusted::bounded(&masked(head), limits::UNPARSED_SAMPLE_BYTES_MAX).escaped()
+}
+
+/// Text whose words are shown only where they cannot be a password or the base64 of one: a line in a wrong
+/// dialect may be anybody's.
+fn masked(text: &[u8]) -> Vec<u8> {
+    let is_word =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-');
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.first() {
+        let length = rest.iter().take_while(|byte| is_word(byte)).count();
+        let (word, after) = rest.split_at(length.max(1));
+        rest = after;
+        let tail = word.get(1..).unwrap_or_default();
+        let opaque = word.len() > 3
+            && (tail.iter().any(|byte| byte.is_ascii_uppercase() || *byte == b'=')
+                || word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic));
+        match opaque && is_word(first) {
+            true => out.extend_from_slice(b"***"),
+            false => out.extend_from_slice(word),
+        }
+    }
+    out
 }
 
 fn machine_of(

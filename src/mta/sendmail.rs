@@ -16,26 +16,13 @@ use std::net::IpAddr;
 pub(super) const DIALECT: Dialect = Dialect {
     name: "sendmail",
     about: "Sendmail 8, through syslog",
-    split: |_, line| syslog::split(line).map(skip_facility),
+    split: |_, line| syslog::split(line),
     claims: |program| program == b"sendmail" || program.starts_with(b"sm-"),
     recognises: |_| false,
     read,
     verbatim: false,
     patterns: None,
 };
-
-/// Some syslog daemons put `<mail.info>` where the host belongs, and the host after it.
-fn skip_facility(line: Line) -> Line {
-    let in_brackets = line.host.is_some_and(|host| host.starts_with(b"<") && host.ends_with(b">"));
-    match split_once(line.text, b" ") {
-        Some((program, text)) if in_brackets => {
-            let (program, rest) = split_once(program, b"[").unwrap_or((program, b""));
-            let pid = split_once(rest, b"]").map(|(pid, _)| pid);
-            Line { host: Some(line.program), program, pid, text, ..line }
-        }
-        _ => line,
-    }
-}
 
 fn read(line: &Line, memory: &mut Memory, emit: Emit) -> Fate {
     let pid = line.pid.unwrap_or_default();
@@ -476,8 +463,5 @@ mod tests {
             assert!(parsed(line)[0].ends_with("rejected"), "{line}");
         }
         assert_eq!(parsed("s1N7vR47006519: done; delay=00:00:01, ntries=1"), ["s1N7vR47006519 removed"]);
-        let facility = "Jun 17 14:37:39 <mail.info> robin sm-mta[2794]: 55HIbcGI002794: from=<r@y>, size=108, class=0, nrcpts=0, relay=[192.0.2.45]";
-        let head = (DIALECT.split)(&mut Memory::default(), facility.as_bytes()).unwrap();
-        assert_eq!((head.host, head.program), (Some(&b"robin"[..]), &b"sm-mta"[..]));
     }
 }

@@ -169,6 +169,9 @@ const YEAR_UNKNOWN: i16 = 2000;
 /// classic (`Nov 24 20:14:01`), year first (`2013 Jun 10 06:27:30.123`) or with the year after the day.
 /// Returns it with what follows, blanks skipped.
 pub fn take_stamp(line: &[u8]) -> Option<(Stamp, &[u8])> {
+    if line.first() == Some(&b'@') {
+        return take_tai64n(line);
+    }
     if line.first()?.is_ascii_digit() {
         if line.get(4) == Some(&b'-') {
             return take_iso(line);
@@ -198,6 +201,23 @@ pub fn take_iso(line: &[u8]) -> Option<(Stamp, &[u8])> {
         ..clock
     };
     Some((Stamp::Civil(civil), skip_blanks(rest)))
+}
+
+/// TAI is ahead of UTC by ten seconds in libtai's reckoning, whatever leap seconds came since.
+const TAI_OFFSET_SECONDS: u64 = 10;
+
+/// `@400000004c91b044077a9e94 text`: multilog's TAI64N label (seconds from 2^62 on, then nanoseconds).
+pub fn take_tai64n(line: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (label, text) = line.strip_prefix(b"@")?.split_at_checked(24)?;
+    let hexadecimal = |text: &[u8]| u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok();
+    if !label.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let seconds = hexadecimal(label.get(..16)?)?.checked_sub((1 << 62) + TAI_OFFSET_SECONDS)?;
+    let nanos = hexadecimal(label.get(16..)?)?;
+    let micros = i64::try_from(seconds).ok()?.checked_mul(MICROS_PER_SECOND)?;
+    let at = Timestamp::from_micros(micros.checked_add(i64::try_from(nanos / 1_000).ok()?)?);
+    Some((Stamp::Moment(at), text.strip_prefix(b" ")?))
 }
 
 fn take_classic(line: &[u8], year: Option<i16>) -> Option<(Stamp, &[u8])> {

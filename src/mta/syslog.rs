@@ -30,7 +30,15 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
     {
         return Some(Line { stamp: Some(stamp), host: None, program, pid, text });
     }
-    let (host, rest) = split_once(rest, b" ")?;
+    // multilog keeps what a program wrote: it names no host.
+    if line.first() == Some(&b'@') {
+        return None;
+    }
+    let (mut host, mut rest) = split_once(rest, b" ")?;
+    // `<mail.info>` before the host, as BSD's syslogd -v and busybox write it.
+    if host.starts_with(b"<") && host.ends_with(b">") {
+        (host, rest) = split_once(rest, b" ")?;
+    }
     let (program, pid, text) = take_tag(rest.trim_ascii_start())?;
     Some(Line { stamp: Some(stamp), host: Some(host), program, pid, text })
 }
@@ -142,6 +150,7 @@ mod tests {
             ("2013 Jun 10 06:27:30.123 g postfix/qmgr[1]: x: y", "g", "postfix/qmgr", "x: y"),
             ("Nov 24 20:14:01 postfix/smtpd[5]: hello", "", "postfix/smtpd", "hello"),
             ("Nov 24 20:14:01 mx1 smtpd: hello", "mx1", "smtpd", "hello"),
+            ("Nov 24 20:14:01 <mail.info> mx1 smtpd[7]: hello", "mx1", "smtpd", "hello"),
             ("Nov 24 20:14:01 2001:db8::1 smtpd[1]: hello", "2001:db8::1", "smtpd", "hello"),
             (
                 "<22>1 2026-11-24T20:14:01.5Z mx1 postfix/qmgr 77 - - A: removed",

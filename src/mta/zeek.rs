@@ -18,19 +18,28 @@ pub(super) const DIALECT: Dialect = Dialect {
     split,
     claims: |_| false,
     recognises: |line| {
-        line == b"#path\tsmtp"
+        matches!(line, b"#path\tsmtp" | b"#separator \\x09")
+            || [&b"#set_separator\t"[..], b"#empty_field\t", b"#unset_field\t"]
+                .iter()
+                .any(|start| line.starts_with(start))
             || (line.starts_with(b"#fields\tts\t") && line.windows(9).any(|word| word == b"\tmailfrom"))
-            || json::object(line).is_some_and(|record| {
-                record.contains_key("id.orig_h")
-                    && record.contains_key("trans_depth")
-                    && record.contains_key("helo")
-                    || record.get("_path").and_then(|path| path.as_str()) == Some("smtp")
-            })
+            || json::object(line).is_some_and(|record| is_smtp(&record))
     },
     read,
     verbatim: false,
     patterns: None,
 };
+
+/// Whether a record is one of smtp.log: Zeek leaves out members that are unset.
+fn is_smtp(record: &serde_json::Map<String, serde_json::Value>) -> bool {
+    match record.get("_path").and_then(|path| path.as_str()) {
+        Some(path) => path == "smtp",
+        None => {
+            let has = |name: &str| record.contains_key(name);
+            has("id.orig_h") && has("trans_depth") && (has("helo") || has("mailfrom") || has("last_reply"))
+        }
+    }
+}
 
 fn split<'l>(memory: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
     let stamp = if line.starts_with(b"#") {
@@ -58,6 +67,9 @@ fn read(line: &Line, memory: &mut Memory, emit: Emit) -> Fate {
     }
     match json::object(line.text) {
         Some(record) => {
+            if !is_smtp(&record) {
+                return Fate::Ignored;
+            }
             let text = |name: &str| json::text(&record, name);
             let paths: Vec<_> = json::texts(&record, "rcptto").into_iter().map(bare).collect();
             let tls = record.get("tls").and_then(serde_json::Value::as_bool).unwrap_or(false);
@@ -69,6 +81,10 @@ fn read(line: &Line, memory: &mut Memory, emit: Emit) -> Fate {
         None => {
             let Some(row) = Row::tabs(line.text) else { return Fate::Unparsed };
             let columns = &memory.columns;
+            // Another of Zeek's logs, or one whose header was not read.
+            if columns.place("mailfrom").is_none() {
+                return if columns.is_empty() { Fate::Unparsed } else { Fate::Ignored };
+            }
             let text =
                 |name: &str| row.named(columns, &name.replace('_', "-")).filter(|value| *value != b"-");
             let paths: Vec<_> = list(text("rcptto").filter(|v| *v != b"(empty)"), b',').map(bare).collect();
