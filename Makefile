@@ -21,7 +21,7 @@ lint:
 # commits and the sinks deliver in a second.
 bench:
 	@.ci/install
-	cargo bench --bench whole_way --bench store --bench sinks
+	cargo bench --bench whole_way --bench log_speed --bench store --bench sinks
 
 clean:
 	cargo clean
