@@ -23,7 +23,7 @@ lint:
 # commits and the sinks deliver in a second.
 bench:
 	@.ci/install
-	cargo bench --bench whole_way --bench store --bench sinks
+	cargo bench --bench whole_way --bench log_speed --bench store --bench sinks
 
 # A small company on this machine, in network namespaces: real mail servers, a span port, the sensor, three hijacks.
 # Needs root. Prints when each alert came; nothing outlives it.

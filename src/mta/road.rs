@@ -165,6 +165,9 @@ impl LogRoad {
     /// than the settings allow are not believed. Replays leave it unset.
     pub fn set_now(&mut self, now: Timestamp) {
         self.now = Some(now);
+        for source in &mut self.sources {
+            source.clock.set_now(now);
+        }
     }
 
     /// The dialect of an input that begins with `head` (after decompression; a few KiB suffice). `None`

@@ -1,11 +1,11 @@
 //! The file at hand of a followed log: read on from a mark, plain or compressed.
 //!
 //! *In*: a listed file, perhaps a mark in it. *Out*: bytes after the mark, and a new mark. *Bound*: what is
-//! held is a print's worth of read bytes and one chunk. *Spec*: RFC 1952.
+//! held is a print's worth of read bytes and one chunk. *Spec*: RFC 1952, RFC 8878.
 
 use super::mark::{Identity, Mark, PRINT_BYTES, Print, modified};
+use super::packing::Packing;
 use super::rotated::{Rotated, open_regular};
-use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -171,7 +171,11 @@ impl Reader {
         if !listed.packed {
             return Ok(Some(Reader::Plain(file)));
         }
-        Ok(Some(Reader::Packed(Box::new(MultiGzDecoder::new(BufReader::new(file))))))
+        let mut head = [0; 4];
+        let read = read_full(&mut head, |room, at| file.read_at(room, at))?;
+        // What is none of these is read as gzip and found damaged.
+        let packing = Packing::of(head.get(..read).unwrap_or_default()).unwrap_or(Packing::Gzip);
+        Ok(Some(Reader::Packed(packing.unpack(BufReader::new(file))?)))
     }
 }
 

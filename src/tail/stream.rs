@@ -147,29 +147,30 @@ impl Stream {
 /// A line without its end, cut at `most` bytes, and whether it was longer. `None` at the end of the input. A line
 /// that the input's end cuts short counts.
 pub(super) fn bounded_line(reader: &mut impl BufRead, most: usize) -> Option<(Vec<u8>, bool)> {
-    let (mut line, mut overlong, mut any) = (Vec::new(), false, false);
+    let (mut line, mut bytes, mut any) = (Vec::new(), 0usize, false);
     loop {
         let available = match reader.fill_buf() {
             Ok(available) => available,
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(_) => &[],
         };
-        if available.is_empty() {
-            return any.then_some((line, overlong));
-        }
-        any = true;
+        let ended = available.is_empty();
+        any |= !ended;
         let end = memchr::memchr(b'\n', available);
         let piece = available.get(..end.unwrap_or(available.len())).unwrap_or_default();
-        let room = most - line.len();
-        overlong |= piece.len() > room;
-        line.extend_from_slice(piece.get(..room.min(piece.len())).unwrap_or_default());
+        // One byte more than is kept, for the CR.
+        let room = (most + 1 - line.len()).min(piece.len());
+        line.extend_from_slice(piece.get(..room).unwrap_or_default());
+        bytes = bytes.saturating_add(piece.len());
         let used = piece.len() + usize::from(end.is_some());
         reader.consume(used);
-        if end.is_some() {
+        if ended || end.is_some() {
             if line.last() == Some(&b'\r') {
                 line.pop();
             }
-            return Some((line, overlong));
+            let overlong = bytes > most + 1 || line.len() > most;
+            line.truncate(most);
+            return any.then_some((line, overlong));
         }
     }
 }

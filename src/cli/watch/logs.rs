@@ -12,14 +12,14 @@ use crate::config::{Config, LogConfig, zone};
 use crate::mta::{LogRoad, LogSource, Note, SourceId};
 use crate::observation::Observation;
 use crate::tail::{
-    Follower, Inlet, InletCounters, Merge, Stream, TailError, TakeLines, Way, follow_journal, listen,
+    Belief, Follower, Inlet, InletCounters, Merge, Stream, TailError, TakeLines, Way, follow_journal, listen,
     wake_on_change,
 };
 use crate::time::Timestamp;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::mpsc::Sender;
 
 /// How often logs are looked at, whether or not something woke us.
@@ -41,6 +41,8 @@ pub(super) struct LogThread {
     inlets: Vec<Inlet>,
     merge: Merge,
     said: Vec<Said>,
+    belief: Belief,
+    began: Instant,
 }
 
 /// What was said of an inlet, so that it is said once.
@@ -67,6 +69,8 @@ impl LogThread {
             inlets: Vec::new(),
             merge: Merge::default(),
             said: vec![Said::default(); config.source.log.len()],
+            belief: Belief::default(),
+            began: Instant::now(),
         };
         for log in &config.source.log {
             let zone_name = log.time_zone.as_deref().or(config.company.time_zone.as_deref());
@@ -107,7 +111,7 @@ impl LogThread {
 
     /// Hands over one batch of what is there; the lines read, or `None` where nobody listens any more.
     fn look(&mut self, sender: &Sender<Batch>) -> Option<usize> {
-        self.road.set_now(wall_clock());
+        self.road.set_now(self.belief.now(wall_clock(), counting_clock(self.began)));
         let mut observations = Vec::new();
         let mut taker = Taker {
             road: &mut self.road,
@@ -220,7 +224,17 @@ impl TakeLines for Taker<'_> {
     }
 }
 
-/// Now: what is stamped later is not believed.
+/// Microseconds on a clock that only counts: since the system started, sleep included, where it says so.
+fn counting_clock(began: Instant) -> i64 {
+    let uptime = std::fs::read_to_string("/proc/uptime").ok();
+    let seconds = uptime.and_then(|text| text.split(' ').next()?.parse::<f64>().ok());
+    match seconds {
+        Some(seconds) => (seconds * 1e6) as i64,
+        None => i64::try_from(began.elapsed().as_micros()).unwrap_or(i64::MAX),
+    }
+}
+
+/// What the calendar's clock says.
 fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
