@@ -7,6 +7,7 @@ use crate::engine::Settings;
 use crate::engine::planned::Planned;
 use crate::engine::sender::SenderId;
 pub use crate::sink::SinkConfig;
+use crate::store::keep::Retention;
 use crate::store::transfer::sender_named;
 use crate::time::{CivilClock, Timestamp};
 use ipnet::IpNet;
@@ -140,11 +141,29 @@ impl Default for DetectConfig {
 }
 
 /// Where to remember.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
     /// A directory of our own. Default: nothing is kept.
     pub directory: Option<PathBuf>,
+    /// Days that alerts, incidents and curves are kept. Default: 400.
+    pub keep_days: f64,
+    /// Bytes that the state file may use; above it the oldest delivered alerts go, then the mildest. Default: 2 GiB.
+    pub keep_bytes: u64,
+}
+
+impl Default for StateConfig {
+    fn default() -> StateConfig {
+        let Retention { days_max, bytes_max } = Retention::default();
+        StateConfig { directory: None, keep_days: days_max, keep_bytes: bytes_max }
+    }
+}
+
+impl StateConfig {
+    /// What the store needs.
+    pub fn retention(&self) -> Retention {
+        Retention { days_max: self.keep_days, bytes_max: self.keep_bytes }
+    }
 }
 
 /// How many alerts may leave: see docs/alerts.md, floods.
@@ -235,6 +254,11 @@ impl Config {
         }
         if !(1.0..=1e9).contains(&self.alerts.per_hour) || !(4.0..=1e9).contains(&self.alerts.burst) {
             return fail("alerts.per_hour must be at least 1, alerts.burst at least 4".into());
+        }
+        if !(1.0..=36_500.0).contains(&self.state.keep_days) || self.state.keep_bytes < 16 << 20 {
+            return fail(
+                "state.keep_days must be at least 1, state.keep_bytes at least 16 MiB (16777216)".into(),
+            );
         }
         zone(self.company.time_zone.as_deref())?;
         self.planned()?;

@@ -115,3 +115,8 @@ pub const ATTACHMENTS_MAX: usize = 32;
 pub const PLANNED_MAX: usize = 1_024;
 /// Bars raised by dismissals at once.
 pub const LENIENCIES_MAX: usize = 10_000;
+
+// State.
+
+/// Changes of a remembered set that are stored one by one at least, before it is worth to store it whole again.
+pub const JOURNAL_CHANGES_MIN: usize = 65_536;

@@ -19,7 +19,7 @@ pub const TABLES_VERSION: i64 = MIGRATIONS.len() as i64;
 const APPLICATION_ID: i64 = 0x5052_5456;
 
 /// How long a writer waits for another one of the same process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Steps from one version to the next; the first makes the tables. A released step is never changed.
 const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2, to_3];
@@ -96,7 +96,8 @@ fn to_2(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch("DELETE FROM sender; DROP TABLE old_alert; DROP TABLE old_position;")
 }
 
-/// What people look at and what they say: incidents and senders in columns, counted volume, operators' actions.
+/// What people look at and what they say: incidents and senders in columns, operators' actions. And what is
+/// remembered in pieces, so that a commit writes what changed.
 ///
 /// The columns are a view of what is sealed elsewhere (alerts, senders), so triggers and the commit keep them.
 fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
@@ -141,6 +142,11 @@ fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
          CREATE TRIGGER summary_without_sender AFTER DELETE ON sender BEGIN
              DELETE FROM sender_summary WHERE key = OLD.key;
          END;
+         CREATE TABLE remembered (
+             name TEXT NOT NULL, generation INTEGER NOT NULL, place INTEGER NOT NULL, digests BLOB NOT NULL,
+             PRIMARY KEY (name, generation, place)
+         ) STRICT;
+         CREATE TABLE open_incident (sender BLOB PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
          CREATE TABLE action (
              seq INTEGER PRIMARY KEY AUTOINCREMENT,
              at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, seal INTEGER NOT NULL,
