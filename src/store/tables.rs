@@ -103,6 +103,7 @@ fn to_2(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
 fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "DROP VIEW incident;
+         CREATE INDEX alert_by_severity ON alert (severity);
          CREATE TABLE incident (
              id TEXT PRIMARY KEY,
              sender_kind TEXT, sender_name TEXT, role TEXT, kind TEXT, last_change TEXT,
@@ -137,10 +138,13 @@ fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
              key BLOB PRIMARY KEY,
              vantage TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL,
              first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, messages INTEGER NOT NULL,
-             usual_per_day REAL NOT NULL, evidence_nats REAL NOT NULL, hours BLOB NOT NULL
+             usual_per_day REAL NOT NULL, evidence_nats REAL NOT NULL,
+             hour INTEGER NOT NULL, hour_messages INTEGER NOT NULL
          ) STRICT, WITHOUT ROWID;
+         CREATE TABLE sender_hours (key BLOB PRIMARY KEY, hours BLOB NOT NULL) STRICT, WITHOUT ROWID;
          CREATE TRIGGER summary_without_sender AFTER DELETE ON sender BEGIN
              DELETE FROM sender_summary WHERE key = OLD.key;
+             DELETE FROM sender_hours WHERE key = OLD.key;
          END;
          CREATE TABLE remembered (
              name TEXT NOT NULL, generation INTEGER NOT NULL, place INTEGER NOT NULL, digests BLOB NOT NULL,
