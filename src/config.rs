@@ -9,6 +9,7 @@ use crate::engine::sender::SenderId;
 use crate::mta::{DIALECTS, Dialect, Patterns, custom_dialect, dialect_named};
 pub use crate::sink::SinkConfig;
 use crate::smtp::WireSettings;
+use crate::store::keep::Retention;
 use crate::store::transfer::sender_named;
 pub use crate::tail::LogConfig;
 use crate::time::{CivilClock, Timestamp};
@@ -151,11 +152,29 @@ impl Default for DetectConfig {
 }
 
 /// Where to remember.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
     /// A directory of our own. Default: nothing is kept.
     pub directory: Option<PathBuf>,
+    /// Days that alerts, incidents and curves are kept. Default: 400.
+    pub keep_days: f64,
+    /// Bytes that the state file may use; above it the oldest delivered alerts go, then the mildest. Default: 2 GiB.
+    pub keep_bytes: u64,
+}
+
+impl Default for StateConfig {
+    fn default() -> StateConfig {
+        let Retention { days_max, bytes_max } = Retention::default();
+        StateConfig { directory: None, keep_days: days_max, keep_bytes: bytes_max }
+    }
+}
+
+impl StateConfig {
+    /// What the store needs.
+    pub fn retention(&self) -> Retention {
+        Retention { days_max: self.keep_days, bytes_max: self.keep_bytes }
+    }
 }
 
 /// How many alerts may leave: see docs/alerts.md, floods.
@@ -277,6 +296,11 @@ impl Config {
             return fail(
                 "content.message_max_kib must be between 1 and 1024; to read nothing, set enabled = false"
                     .into(),
+            );
+        }
+        if !(1.0..=36_500.0).contains(&self.state.keep_days) || self.state.keep_bytes < 16 << 20 {
+            return fail(
+                "state.keep_days must be at least 1, state.keep_bytes at least 16 MiB (16777216)".into(),
             );
         }
         zone(self.company.time_zone.as_deref())?;

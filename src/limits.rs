@@ -177,3 +177,7 @@ pub const PATTERNS_BYTES_MAX: usize = 10 << 20;
 pub const LINES_WAITING_MAX: usize = 4_096;
 /// Connections that bring syslog to one listener at once.
 pub const SYSLOG_CONNECTIONS_MAX: usize = 256;
+// State.
+
+/// Changes of a remembered set that are stored one by one at least, before it is worth to store it whole again.
+pub const JOURNAL_CHANGES_MIN: usize = 65_536;

@@ -19,6 +19,7 @@ use crate::observation::Observation;
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
 use crate::store::actions::{self, Obeyed};
+use crate::store::keep::Retention;
 use crate::store::volume::Volume;
 use crate::store::{AlertRow, Moment, Store};
 use crate::time::Timestamp;
@@ -61,6 +62,9 @@ pub struct Judge {
     counted: EngineCounters,
     /// Notes of other stages for the next commit.
     notes: BTreeMap<String, Vec<u8>>,
+    retention: Retention,
+    /// The hour of event time in which was looked for what is too old; `None` while there is more to clear.
+    cleared_hour: Option<i64>,
 }
 
 impl Judge {
@@ -103,6 +107,8 @@ impl Judge {
             volume: Volume::default(),
             counted,
             notes: BTreeMap::new(),
+            retention: config.state.retention(),
+            cleared_hour: None,
         })
     }
 
@@ -189,7 +195,22 @@ impl Judge {
             self.counted = counters;
             store.commit_moment(&mut self.engine, &moment).map_err(Failure::running)?;
         }
-        self.send()
+        self.send()?;
+        self.clear_old()
+    }
+
+    /// Once an hour, and on from there until it is done, one step: drops what is too old or too much.
+    fn clear_old(&mut self) -> Result<(), Failure> {
+        let (Some(store), now) = (&mut self.store, self.engine.now()) else { return Ok(()) };
+        if self.cleared_hour == Some(now.hour_index()) {
+            return Ok(());
+        }
+        let cleared = store.clear_some(&self.retention, now).map_err(Failure::running)?;
+        self.cleared_hour = (!cleared.more).then(|| now.hour_index());
+        if cleared.undelivered > 0 {
+            tracing::warn!("{} alerts were dropped before every sink had them", cleared.undelivered);
+        }
+        Ok(())
     }
 
     /// Whether operators asked for something that no commit has seen yet.

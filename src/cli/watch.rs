@@ -178,7 +178,7 @@ async fn serve(
                     changed = false;
                 }
             }
-            _ = clock.tick() => if changed || judge.is_asked() {
+            _ = clock.tick() => if changed || judge.waits() || judge.is_asked() {
                 commit(judge, &positions)?;
                 changed = false;
             },

@@ -18,10 +18,10 @@ const OPAQUE_MESSAGES_MIN: u64 = 10;
 impl Engine {
     pub(super) fn decide(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
         let Some(sender) = self.senders.get(key) else { return };
+        if self.incidents.contains_key(&key.id) && judged.evidence < self.model.amber {
+            return;
+        }
         if let Some(incident) = self.incidents.get_mut(&key.id) {
-            if judged.evidence < self.model.amber {
-                return;
-            }
             let at = sender.last_at;
             incident.suspicious_at = incident.suspicious_at.max(at);
             if !incident.vantages.contains(&key.vantage) {
@@ -132,15 +132,18 @@ impl Engine {
             sender.last_egress.as_deref()
         };
         let own_egress = egress_of(&incident.sender);
-        for (id, other) in &mut self.incidents {
-            let same_story = own_egress == Some(id)
+        let same_story = |id: &SenderId| {
+            own_egress == Some(id)
                 || egress_of(id) == Some(&incident.sender)
                 || match (&incident.sender, id) {
                     (SenderId::Block(block), SenderId::Address(address)) => block.contains(address),
                     _ => false,
-                };
-            if same_story {
-                incident.relate(id);
+                }
+        };
+        let others = self.incidents.iter().map(|(id, _)| id);
+        for id in others.filter(|id| same_story(id)).cloned().collect::<Vec<_>>() {
+            incident.relate(&id);
+            if let Some(other) = self.incidents.get_mut(&id) {
                 other.relate(&incident.sender);
             }
         }

@@ -23,6 +23,7 @@ mod judge;
 pub mod marks;
 pub mod memory;
 pub mod model;
+mod open;
 pub mod packed;
 pub mod persist;
 pub mod planned;
@@ -38,11 +39,12 @@ use feedback::Leniency;
 use incident::{Incident, IncidentChange};
 use memory::InstallKey;
 use model::Model;
+use open::OpenIncidents;
 use planned::Plan;
 use roads::Road;
-use sender::{Sender, SenderId, SenderKey};
+use sender::{Sender, SenderKey};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the user may set.
@@ -130,7 +132,7 @@ pub struct Engine {
     /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
     closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
-    incidents: BTreeMap<SenderId, Incident>,
+    incidents: OpenIncidents,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
     ledger: unlogged::Ledger,
@@ -151,7 +153,7 @@ impl Engine {
             changed: Vec::new(),
             closed_hours: None,
             roads: [Road::default(), Road::default()],
-            incidents: BTreeMap::new(),
+            incidents: OpenIncidents::default(),
             plans: Vec::new(),
             leniencies: Vec::new(),
             ledger: unlogged::Ledger::default(),

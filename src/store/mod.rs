@@ -11,6 +11,7 @@ mod durable;
 mod error;
 pub mod keep;
 pub mod outbox;
+mod pieces;
 pub mod read;
 mod summary;
 mod tables;
@@ -22,6 +23,7 @@ pub use error::{StoreError, Trouble};
 
 use crate::engine::Engine;
 use crate::engine::memory::InstallKey;
+use crate::engine::persist::{SharedChange, StoredShared};
 use crate::engine::sender::{SenderId, SenderKey};
 use actions::Obeyed;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
@@ -31,7 +33,7 @@ use summary::Summaries;
 use tables::AlertRef;
 
 /// Form of the engine's stored state. To be raised whenever the layout of what [`Engine::take_changed`] or
-/// [`Engine::export_shared`] give changes: state of another form is set aside, not misread.
+/// [`Engine::take_shared`] give changes: state of another form is set aside, not misread.
 pub const STATE_FORM: i64 = 2;
 
 /// An open state directory.
@@ -44,8 +46,8 @@ pub struct Store {
     pub troubles: Vec<Trouble>,
     /// What a failed commit did not get to disk; the next one takes it along.
     unsaved: Unsaved,
-    /// Seal of the shared state on disk, to leave it alone where nothing changed.
-    shared_on_disk: Option<i64>,
+    /// Whether the log still holds what was cleared.
+    log_to_cut: bool,
     /// Plays the log in; `None` for readers.
     checkpointer: Option<checkpoint::Checkpointer>,
     /// Claims the directory while the store is open; `None` for readers.
@@ -65,6 +67,7 @@ struct Unsaved {
     counters: BTreeMap<&'static str, u64>,
     obeyed: Vec<Obeyed>,
     forgotten: Vec<SenderId>,
+    shared: Vec<SharedChange>,
 }
 
 impl Unsaved {
@@ -175,7 +178,7 @@ impl Store {
             key,
             troubles,
             unsaved: Unsaved::default(),
-            shared_on_disk: None,
+            log_to_cut: false,
             _lock: Some(lock),
         };
         if let Some(found) = store.state_form()?.filter(|found| *found != STATE_FORM) {
@@ -196,7 +199,7 @@ impl Store {
             key,
             troubles: Vec::new(),
             unsaved: Unsaved::default(),
-            shared_on_disk: None,
+            log_to_cut: false,
             checkpointer: None,
             _lock: None,
         })
@@ -205,8 +208,8 @@ impl Store {
     /// Gives the engine back what was stored. State that it cannot read is set aside and told; it starts empty.
     pub fn load(&self, engine: &mut Engine) -> Result<Vec<Trouble>, StoreError> {
         engine.note_closed_hours();
-        let Some(shared) = self.meta("shared")? else { return Ok(Vec::new()) };
-        if !engine.import_shared(&shared) {
+        let Some(shared) = self.shared()? else { return Ok(Vec::new()) };
+        if !engine.restore_shared(shared) {
             return Ok(vec![self.set_state_aside(STATE_FORM)?]);
         }
         let unreadable = self.load_senders(engine).map_err(StoreError::database(&self.path))?;
@@ -275,10 +278,8 @@ impl Store {
             *self.unsaved.counters.entry(name).or_default() += more;
         }
         self.unsaved.obeyed.extend_from_slice(moment.obeyed);
-        let shared = engine.export_shared();
-        let seal = tables::seal(&self.key, &[&shared]);
-        self.write(shared, seal).map_err(StoreError::database(&self.path))?;
-        self.shared_on_disk = Some(seal);
+        self.unsaved.shared.push(engine.take_shared());
+        self.write().map_err(StoreError::database(&self.path))?;
         self.unsaved = Unsaved::default();
         if let Some(checkpointer) = &self.checkpointer {
             checkpointer.committed(&self.connection);
@@ -286,7 +287,7 @@ impl Store {
         Ok(())
     }
 
-    fn write(&mut self, shared: Vec<u8>, shared_seal: i64) -> rusqlite::Result<()> {
+    fn write(&mut self) -> rusqlite::Result<()> {
         let key = self.key;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
@@ -301,10 +302,10 @@ impl Store {
                 put.execute(params![name, state])?;
             }
             self.unsaved.summaries.write(&transaction)?;
-            if self.shared_on_disk != Some(shared_seal) {
-                put_meta(&transaction, &key, "shared", shared)?;
-                put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
+            for change in &self.unsaved.shared {
+                pieces::write(&transaction, &key, change)?;
             }
+            put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
             for (input, position) in &self.unsaved.positions {
                 tables::put_position(&transaction, &key, input, position)?;
             }
@@ -382,6 +383,12 @@ impl Store {
         Ok(value.and_then(|value| tables::unsealed(&self.key, name.as_bytes(), &value).map(<[u8]>::to_vec)))
     }
 
+    /// What is stored of the state that is not a sender's.
+    fn shared(&self) -> Result<Option<StoredShared>, StoreError> {
+        let failed = StoreError::database(&self.path);
+        pieces::read_with_rest(&self.connection, &self.key, self.meta("shared")?, failed)
+    }
+
     fn state_form(&self) -> Result<Option<i64>, StoreError> {
         Ok(self.meta("state_form")?.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
     }
@@ -389,12 +396,13 @@ impl Store {
     /// Copies the file beside itself and empties the engine's state in it.
     fn set_state_aside(&self, found: i64) -> Result<Trouble, StoreError> {
         let trouble = self.copy_state_aside(found)?;
-        self.connection
-            .execute_batch(
-                "BEGIN IMMEDIATE; DELETE FROM sender; DELETE FROM meta WHERE name IN ('shared', 'state_form');
-                 COMMIT;",
-            )
-            .map_err(StoreError::database(&self.path))?;
+        let empty = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction.execute("DELETE FROM sender", [])?;
+            pieces::clear(&transaction)?;
+            transaction.commit()
+        };
+        empty().map_err(StoreError::database(&self.path))?;
         Ok(trouble)
     }
 

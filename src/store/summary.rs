@@ -61,7 +61,10 @@ struct Row {
     messages: u32,
     usual_per_day: f64,
     evidence_nats: f64,
-    hours: Vec<(i64, u32)>,
+    /// The hour under way, and the messages in it.
+    hour: (i64, u32),
+    /// Hours that ended.
+    ended: Vec<(i64, u32)>,
 }
 
 impl Row {
@@ -73,7 +76,8 @@ impl Row {
             messages: sender.messages,
             usual_per_day: finite(sender.usual_per_day()),
             evidence_nats: finite(sender.evidence()),
-            hours: vec![sender.hour_under_way()],
+            hour: sender.hour_under_way(),
+            ended: Vec::new(),
         }
     }
 }
@@ -84,7 +88,7 @@ impl Summaries {
         let Some(sender) = engine.sender(key) else { return };
         let mut row = Row::of(sender);
         if let Some(earlier) = self.rows.remove(key) {
-            row.hours.splice(..0, earlier.hours);
+            row.ended = earlier.ended;
         }
         self.rows.insert(key.clone(), row);
     }
@@ -93,7 +97,7 @@ impl Summaries {
     pub fn add_hours(&mut self, hours: Vec<ClosedHour>) {
         for closed in hours {
             if let Some(row) = self.rows.get_mut(&closed.sender) {
-                row.hours.push((closed.hour, closed.messages));
+                row.ended.push((closed.hour, closed.messages));
             }
         }
     }
@@ -111,19 +115,14 @@ impl Summaries {
 
 fn put(connection: &Connection, key: &SenderKey, row: &Row) -> rusqlite::Result<()> {
     let blob = postcard::to_allocvec(key).unwrap_or_default();
-    let known = connection
-        .prepare_cached("SELECT hours FROM sender_summary WHERE key = ?1")?
-        .query_row([&blob], |row| Ok(postcard::from_bytes(row.get_ref(0)?.as_blob()?).ok()))
-        .optional()?;
-    let mut hours: Hours = known.flatten().unwrap_or_default();
-    let mut changes = row.hours.clone();
-    changes.sort_by_key(|(hour, _)| *hour);
-    for (hour, messages) in changes.into_iter().filter(|(_, messages)| *messages > 0) {
-        hours.set(hour, messages);
+    if !row.ended.is_empty() {
+        put_hours(connection, &blob, &row.ended)?;
     }
     let name = SenderName::of(&key.id);
     connection
-        .prepare_cached("REPLACE INTO sender_summary VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)")?
+        .prepare_cached(
+            "REPLACE INTO sender_summary VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
         .execute(params![
             blob,
             vantage_name(key.vantage),
@@ -135,9 +134,31 @@ fn put(connection: &Connection, key: &SenderKey, row: &Row) -> rusqlite::Result<
             row.messages,
             row.usual_per_day,
             row.evidence_nats,
-            postcard::to_allocvec(&hours).unwrap_or_default(),
+            row.hour.0,
+            row.hour.1,
         ])?;
     Ok(())
+}
+
+/// Adds hours that ended to a sender's curve: once an hour, so the curve is not written with every commit.
+fn put_hours(connection: &Connection, key: &[u8], ended: &[(i64, u32)]) -> rusqlite::Result<()> {
+    let mut hours = read_hours(connection, key)?;
+    for (hour, messages) in ended {
+        hours.set(*hour, *messages);
+    }
+    connection
+        .prepare_cached("REPLACE INTO sender_hours (key, hours) VALUES (?1, ?2)")?
+        .execute(params![key, postcard::to_allocvec(&hours).unwrap_or_default()])?;
+    Ok(())
+}
+
+/// The hours of a sender that ended.
+pub fn read_hours(connection: &Connection, key: &[u8]) -> rusqlite::Result<Hours> {
+    let hours = connection
+        .prepare_cached("SELECT hours FROM sender_hours WHERE key = ?1")?
+        .query_row([key], |row| Ok(postcard::from_bytes(row.get_ref(0)?.as_blob()?).ok()))
+        .optional()?;
+    Ok(hours.flatten().unwrap_or_default())
 }
 
 /// SQLite has no place for what is not a number.

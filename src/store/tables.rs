@@ -19,7 +19,7 @@ pub const TABLES_VERSION: i64 = MIGRATIONS.len() as i64;
 const APPLICATION_ID: i64 = 0x5052_5456;
 
 /// How long a writer waits for another one of the same process.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
+pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Steps from one version to the next; the first makes the tables. A released step is never changed.
 const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2, to_3];
@@ -96,12 +96,14 @@ fn to_2(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch("DELETE FROM sender; DROP TABLE old_alert; DROP TABLE old_position;")
 }
 
-/// What people look at and what they say: incidents and senders in columns, counted volume, operators' actions.
+/// What people look at and what they say: incidents and senders in columns, operators' actions. And what is
+/// remembered in pieces, so that a commit writes what changed.
 ///
 /// The columns are a view of what is sealed elsewhere (alerts, senders), so triggers and the commit keep them.
 fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "DROP VIEW incident;
+         CREATE INDEX alert_by_severity ON alert (severity);
          CREATE TABLE incident (
              id TEXT PRIMARY KEY,
              sender_kind TEXT, sender_name TEXT, role TEXT, kind TEXT, last_change TEXT,
@@ -136,11 +138,19 @@ fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
              key BLOB PRIMARY KEY,
              vantage TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL,
              first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, messages INTEGER NOT NULL,
-             usual_per_day REAL NOT NULL, evidence_nats REAL NOT NULL, hours BLOB NOT NULL
+             usual_per_day REAL NOT NULL, evidence_nats REAL NOT NULL,
+             hour INTEGER NOT NULL, hour_messages INTEGER NOT NULL
          ) STRICT, WITHOUT ROWID;
+         CREATE TABLE sender_hours (key BLOB PRIMARY KEY, hours BLOB NOT NULL) STRICT, WITHOUT ROWID;
          CREATE TRIGGER summary_without_sender AFTER DELETE ON sender BEGIN
              DELETE FROM sender_summary WHERE key = OLD.key;
+             DELETE FROM sender_hours WHERE key = OLD.key;
          END;
+         CREATE TABLE remembered (
+             name TEXT NOT NULL, generation INTEGER NOT NULL, place INTEGER NOT NULL, digests BLOB NOT NULL,
+             PRIMARY KEY (name, generation, place)
+         ) STRICT;
+         CREATE TABLE open_incident (sender BLOB PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
          CREATE TABLE action (
              seq INTEGER PRIMARY KEY AUTOINCREMENT,
              at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, seal INTEGER NOT NULL,

@@ -5,9 +5,10 @@
 //! The states themselves are opaque: base64 of the engine's form [`STATE_FORM`]. What they remember is keyed by
 //! the install's key, which is a secret and is not exported; so a document is only taken back beside that key.
 
-use super::{STATE_FORM, Store, StoreError, put_meta, tables};
+use super::{STATE_FORM, Store, StoreError, pieces, put_meta, tables};
 use crate::alert::SenderName;
 use crate::engine::Engine;
+use crate::engine::persist::{SharedChange, StoredShared};
 use crate::engine::sender::{SenderId, SenderKey};
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
@@ -62,7 +63,7 @@ impl Store {
             version: DOCUMENT_VERSION,
             state_form: STATE_FORM,
             install: self.install(),
-            shared: self.meta("shared")?.map(|shared| STANDARD.encode(shared)),
+            shared: self.shared()?.and_then(StoredShared::whole).map(|shared| STANDARD.encode(shared)),
             senders,
         })
     }
@@ -125,16 +126,19 @@ impl Store {
         {
             return Err(bad());
         }
-        self.replace(shared, senders).map_err(StoreError::database(&self.path))?;
-        self.shared_on_disk = None;
-        Ok(())
+        let shared = shared.is_some().then(|| engine.take_shared());
+        self.replace(shared.as_ref(), senders).map_err(StoreError::database(&self.path))
     }
 
-    fn replace(&mut self, shared: Option<Vec<u8>>, senders: Vec<(Vec<u8>, Vec<u8>)>) -> rusqlite::Result<()> {
+    fn replace(
+        &mut self,
+        shared: Option<&SharedChange>,
+        senders: Vec<(Vec<u8>, Vec<u8>)>,
+    ) -> rusqlite::Result<()> {
         let key = self.key;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute("DELETE FROM sender", [])?;
-        transaction.execute("DELETE FROM meta WHERE name = 'shared'", [])?;
+        pieces::clear(&transaction)?;
         for (name, state) in senders {
             let state = tables::sealed(&key, &name, state);
             transaction
@@ -142,7 +146,7 @@ impl Store {
                 .execute(params![name, state])?;
         }
         if let Some(shared) = shared {
-            put_meta(&transaction, &key, "shared", shared)?;
+            pieces::write(&transaction, &key, shared)?;
             put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
         }
         super::summary::rebuild(&transaction, &key)?;

@@ -8,7 +8,7 @@ use crate::engine::model::Model;
 use crate::engine::sender::{Sender, SenderId, SenderKey};
 use crate::observation::Vantage;
 use crate::store::error::StoreError;
-use crate::store::summary::Hours;
+use crate::store::summary::{Hours, read_hours};
 use crate::store::tables;
 use crate::time::PROFILE_BINS;
 use rusqlite::{OptionalExtension, Row, params};
@@ -145,7 +145,8 @@ pub struct SenderProfile {
 }
 
 const COLUMNS: &str =
-    "vantage, kind, name, role, first_at, last_at, messages, usual_per_day, evidence_nats, hours";
+    "vantage, kind, name, role, first_at, last_at, messages, usual_per_day, evidence_nats, key,
+    hour, hour_messages";
 
 const CONDITION: &str = "(?1 IS NULL OR name LIKE ?1 ESCAPE '\\') AND (?2 IS NULL OR kind = ?2)
     AND (?3 IS NULL OR role = ?3) AND (?4 IS NULL OR vantage = ?4)";
@@ -180,7 +181,7 @@ impl Reader {
             let rows = self
                 .connection
                 .prepare_cached(&list)?
-                .query_map(params![name, kind, role, vantage, limit, page.offset], summary)?
+                .query_map(params![name, kind, role, vantage, limit, page.offset], |row| self.summary(row))?
                 .collect::<rusqlite::Result<_>>()?;
             Ok(Listed { total: total.max(0) as u64, rows })
         })
@@ -208,7 +209,8 @@ impl Reader {
             return Ok(None);
         };
         let one = format!("SELECT {COLUMNS} FROM sender_summary WHERE key = ?1");
-        let Some(summary) = self.connection.prepare_cached(&one)?.query_row([name], summary).optional()?
+        let Some(summary) =
+            self.connection.prepare_cached(&one)?.query_row([name], |row| self.summary(row)).optional()?
         else {
             return Ok(None);
         };
@@ -234,6 +236,26 @@ impl Reader {
             under_suspicion: sender.episode().is_some(),
         }))
     }
+
+    fn summary(&self, row: &Row) -> rusqlite::Result<SenderSummary> {
+        let mut hours = read_hours(&self.connection, row.get_ref(9)?.as_blob()?)?;
+        let (hour, messages): (i64, u32) = (row.get(10)?, row.get(11)?);
+        if messages > 0 {
+            hours.set(hour, messages);
+        }
+        Ok(SenderSummary {
+            vantage: row.get(0)?,
+            kind: row.get(1)?,
+            name: row.get(2)?,
+            role: row.get(3)?,
+            first_at: row.get(4)?,
+            last_at: row.get(5)?,
+            messages: row.get::<_, i64>(6)?.max(0) as u64,
+            usual_per_day: row.get(7)?,
+            evidence_nats: row.get(8)?,
+            hours,
+        })
+    }
 }
 
 fn week(sender: &Sender, model: &Model) -> Vec<HourRate> {
@@ -249,19 +271,4 @@ fn week(sender: &Sender, model: &Model) -> Vec<HourRate> {
 fn messages_max(mut expected: Expected, rate: f64) -> f64 {
     expected.rate = rate;
     hour_messages_max(&expected)
-}
-
-fn summary(row: &Row) -> rusqlite::Result<SenderSummary> {
-    Ok(SenderSummary {
-        vantage: row.get(0)?,
-        kind: row.get(1)?,
-        name: row.get(2)?,
-        role: row.get(3)?,
-        first_at: row.get(4)?,
-        last_at: row.get(5)?,
-        messages: row.get::<_, i64>(6)?.max(0) as u64,
-        usual_per_day: row.get(7)?,
-        evidence_nats: row.get(8)?,
-        hours: postcard::from_bytes(row.get_ref(9)?.as_blob()?).unwrap_or_default(),
-    })
 }
