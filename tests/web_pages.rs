@@ -63,12 +63,6 @@ async fn every_page_and_each_action_works() {
             browser.picture(1280, &directory.join(format!("{name}.png"))).await;
         }
     }
-    incident(&browser, &demo, pictures.as_deref()).await;
-    senders(&browser, &demo, pictures.as_deref()).await;
-    blocks(&browser, &demo).await;
-    mailings(&browser, &demo).await;
-    keyboard(&browser, &demo).await;
-    live(&browser, &demo).await;
     if let Some(directory) = &pictures {
         browser.scheme("dark");
         browser.open(demo.address, "/").await;
@@ -76,6 +70,12 @@ async fn every_page_and_each_action_works() {
         browser.scheme("light");
         browser.picture(390, &directory.join("now-phone.png")).await;
     }
+    incident(&browser, &demo, pictures.as_deref()).await;
+    senders(&browser, &demo, pictures.as_deref()).await;
+    blocks(&browser, &demo).await;
+    mailings(&browser, &demo).await;
+    keyboard(&browser, &demo).await;
+    live(&browser, &demo).await;
 }
 
 async fn incident(browser: &Browser, demo: &Demo, pictures: Option<&std::path::Path>) {

@@ -311,7 +311,8 @@ fn the_first_page_is_small_and_quick_and_ingest_does_not_wait() {
         times.sort();
         (times[times.len() / 2], times[times.len() - 1])
     };
-    let alone = commits(20);
+    let count = campaign("PORTREEVE_WEB_COMMITS", 20) as usize;
+    let alone = commits(count);
     let stop = AtomicBool::new(false);
     let asked = AtomicU64::new(0);
     let together = std::thread::scope(|scope| {
@@ -324,7 +325,7 @@ fn the_first_page_is_small_and_quick_and_ingest_does_not_wait() {
                 }
             });
         }
-        let together = commits(20);
+        let together = commits(count);
         stop.store(true, Ordering::Relaxed);
         together
     });

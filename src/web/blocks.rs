@@ -382,7 +382,7 @@ mod tests {
         for length in 0..=32u8 {
             let cells = cell_length(length);
             assert!(
-                cells <= 32 && cells >= length && (cells - length) % 2 == 0 && cells - length <= 9,
+                cells <= 32 && cells >= length && (cells - length).is_multiple_of(2) && cells - length <= 9,
                 "{length}"
             );
         }

@@ -241,12 +241,12 @@ impl Browser {
         .await
     }
 
-    /// A picture of the whole page at a width.
+    /// A picture of a page at a width: all of it, or its first 2,200 pixels.
     pub async fn picture(&self, width: u32, path: &Path) {
         let size = |height: u64| json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", &size(900));
         let height = self.run("return document.documentElement.scrollHeight").await.as_u64().unwrap();
-        self.devtools("Emulation.setDeviceMetricsOverride", &size(height.clamp(500, 4_000)));
+        self.devtools("Emulation.setDeviceMetricsOverride", &size(height.clamp(500, 2_200)));
         std::fs::write(path, self.client.screenshot().await.unwrap()).unwrap();
         self.devtools("Emulation.clearDeviceMetricsOverride", &json!({}));
     }
