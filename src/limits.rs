@@ -118,7 +118,7 @@ pub const LENIENCIES_MAX: usize = 10_000;
 
 // The dashboard.
 
-/// Connections served at once; what comes beyond waits in the kernel's queue.
+/// Connections open at once; beyond it the one that has been silent longest goes.
 pub const WEB_CONNECTIONS_MAX: usize = 128;
 /// Octets of one request's head.
 pub const WEB_HEAD_BYTES_MAX: usize = 16 << 10;

@@ -19,7 +19,7 @@ use portreeve::store::{AlertRow, Store};
 use portreeve::time::{CivilClock, Timestamp};
 use portreeve::web::{About, Dashboard, Settings};
 use serde_json::json;
-use store_support::{engine, quick_directory};
+use store_support::{campaign, engine, quick_directory};
 use web_support::Browser;
 
 /// Ways to get a script run, each with a hole for what it runs.
@@ -111,7 +111,7 @@ async fn five_hundred_hostile_strings_run_nothing() {
     paths.extend((0..6).map(|page| format!("/senders?sort=name&page={page}")));
     // A page of each incident holds eleven strings: every eleventh shows all.
     paths.extend(ids.iter().step_by(11).map(|id| format!("/incident/{id}")));
-    for n in (0..strings.len()).step_by(25) {
+    for n in (0..strings.len()).step_by(campaign("PORTREEVE_WEB_HOSTILE_STEP", 50) as usize) {
         let text = encoded(&strings[n]);
         paths.push(format!("/sender/account/{text}"));
         paths.push(format!("/senders?q={text}&kind={text}&sort={text}"));

@@ -91,7 +91,7 @@ impl Space {
 
     /// Addresses of a network that abused in the last week, as a blocklist would count them.
     fn abused(&self, net: &IpNet) -> u64 {
-        let single = self.accused.iter().filter(|address| net.contains(*address)).count() as u64;
+        let single = within(&self.accused, net).count() as u64;
         let in_blocks =
             self.accused_blocks.iter().filter(|(block, ..)| net.contains(block)).map(|(_, n, _)| *n);
         single.max(in_blocks.sum())
@@ -110,13 +110,13 @@ impl Space {
         }
         let name =
             if net.prefix_len() == net.max_prefix_len() { net.addr().to_string() } else { net.to_string() };
-        let open = self.open.iter().any(|address| net.contains(address))
+        let open = within(&self.open, &net).next().is_some()
             || self
                 .accused_blocks
                 .iter()
                 .any(|(block, _, open)| *open && (net.contains(block) || active > 0 && block.contains(&net)));
-        let within = self.accused_blocks.iter().any(|(block, ..)| active > 0 && block.contains(&net));
-        let accused = within || self.abused(&net) > 0 || evidence >= 2.0;
+        let inside = self.accused_blocks.iter().any(|(block, ..)| active > 0 && block.contains(&net));
+        let accused = inside || self.abused(&net) > 0 || evidence >= 2.0;
         let class = match (open, accused, active) {
             (true, ..) => "cell-open",
             (_, true, _) => "cell-suspect",
@@ -142,6 +142,11 @@ impl Space {
         };
         Cell { class, level: level.min(0.9999), says, path }
     }
+}
+
+/// Addresses of a set that are in a network.
+fn within<'a>(set: &'a BTreeSet<IpAddr>, net: &IpNet) -> impl Iterator<Item = &'a IpAddr> {
+    set.range(net.network()..=net.broadcast())
 }
 
 /// What the address says.
@@ -199,7 +204,7 @@ fn networks(declared: &[IpNet], space: &Space) -> Vec<IpNet> {
 /// Where there is most to be seen: abuse of the last week, then open incidents, then activity.
 fn busiest(networks: &[IpNet], space: &Space) -> Option<IpNet> {
     let open = |net: &IpNet| {
-        space.open.iter().filter(|address| net.contains(*address)).count()
+        within(&space.open, net).count()
             + space.accused_blocks.iter().filter(|(block, _, open)| *open && net.contains(block)).count()
     };
     let key = |net: &&IpNet| (net.addr().is_ipv4(), space.abused(net), open(net), space.active(net).count());
@@ -232,7 +237,7 @@ fn worst(net: &IpNet, space: &Space) -> IpNet {
         return *net;
     }
     let inside = |address: &IpAddr| IpNet::new(*address, length).ok().map(|block| block.trunc());
-    let of_addresses = space.accused.iter().filter(|address| net.contains(*address)).filter_map(inside);
+    let of_addresses = within(&space.accused, net).filter_map(inside);
     let of_blocks = space.accused_blocks.iter().map(|(block, ..)| *block).filter(|block| net.contains(block));
     of_addresses.chain(of_blocks).max_by_key(|block| space.abused(block)).unwrap_or(*net)
 }

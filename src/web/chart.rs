@@ -213,23 +213,23 @@ pub fn spark(values: &[f64]) -> Markup {
 pub fn week(rates: &[Option<f64>], says: &str) -> Markup {
     const DAYS: [&str; 7] = ["Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun"];
     let most = rates.iter().flatten().copied().fold(0.0, f64::max);
-    let (cell, left) = (27.0, 40.0);
+    let (cell, row_height, left) = (27.0, 30.0, 40.0);
     html! {
-        svg.chart.heat viewBox=(format!("0 0 {} {}", left + 24.0 * cell, 7.0 * 20.0 + 18.0)) role="img" aria-label=(says) {
+        svg.chart.heat viewBox=(format!("0 0 {} {}", left + 24.0 * cell, 7.0 * row_height + 18.0)) role="img" aria-label=(says) {
             title { (says) }
             @for (row, day) in DAYS.iter().enumerate() {
-                text x=(left - 8.0) y=(row as f64 * 20.0 + 14.0) text-anchor="end" { (day) }
+                text x=(left - 8.0) y=(row as f64 * row_height + 19.0) text-anchor="end" { (day) }
                 @for hour in 0..24 {
                     @let rate = rates.get(row * 24 + hour).copied().flatten();
                     @let level = rate.map(|rate| if most > 0.0 { (rate / most).sqrt() } else { 0.0 });
-                    rect.none[level.is_none_or(|level| level < 0.04)] x=(left + hour as f64 * cell) y=(row as f64 * 20.0) width=(cell - 2.0) height="18" rx="2"
+                    rect.none[level.is_none_or(|level| level < 0.04)] x=(left + hour as f64 * cell) y=(row as f64 * row_height) width=(cell - 2.0) height=(row_height - 2.0) rx="2"
                         fill-opacity=[level.filter(|level| *level >= 0.04).map(|level| (level * 100.0).round() / 100.0)] {
                         title { (day) " " (hour) ":00 – " @if let Some(rate) = rate { (quantity(rate)) " messages" } @else { "not watched yet" } }
                     }
                 }
             }
             @for hour in (0..24).step_by(3) {
-                text x=(left + hour as f64 * cell + 1.0) y=(7.0 * 20.0 + 13.0) { (format!("{hour:02}")) }
+                text x=(left + hour as f64 * cell + 1.0) y=(7.0 * row_height + 13.0) { (format!("{hour:02}")) }
             }
         }
     }

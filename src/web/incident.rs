@@ -81,7 +81,7 @@ pub async fn show(
     let content = html! {
         (headline(&story, alert))
         (timeline(&story, alert, profile.as_ref(), &dashboard.about.clock))
-        div.columns.wide-left {
+        div.columns.wide-left.act-first {
             div { (evidence(alert)) (chain(alert)) (benign(alert)) }
             div { (next_steps(alert)) (reach(alert)) (verdict(&story, &viewer, dashboard.settings.read_only)) (related(alert)) }
         }
@@ -311,7 +311,7 @@ fn samples(alert: &Alert) -> Markup {
     html! {
         section.card {
             div.head { h2 { "Examples" } span.soft.small { (alert.samples.len()) " of " (count(alert.blast_radius.messages, "message", "messages")) } }
-            div.scroll { table.tight {
+            div.scroll { table.tight.stack {
                 thead { tr { th { "When" } th { "From" } th { "To" } th { "Answer" } th { "Queue id" } } }
                 tbody {
                     @for sample in &alert.samples {

@@ -5,6 +5,8 @@
 use super::{Dashboard, Viewer};
 use axum::Json;
 use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
 use maud::{Markup, html};
 use serde_json::{Map, Value, json};
 use std::sync::{Arc, LazyLock};
@@ -34,7 +36,7 @@ const fn get(path: &'static str, summary: &'static str) -> Route {
 pub const ROUTES: &[Route] = &[
     get("/api/v1/openapi.json", "This description."),
     get("/api/v1/status", "How far mail was judged, sinks, counters."),
-    get("/api/v1/events", "Server-sent events: `changed` whenever something changed."),
+    get("/api/v1/events", "Server-sent events: one named changed, whenever something changed."),
     Route {
         query: &[
             ("road", "string", "wire or log."),
@@ -163,7 +165,8 @@ pub async fn document() -> Json<Value> {
 }
 
 /// `GET /api`: the same for people.
-pub async fn show(State(dashboard): State<Arc<Dashboard>>, viewer: Viewer) -> Markup {
+pub async fn show(State(dashboard): State<Arc<Dashboard>>, viewer: Viewer, headers: HeaderMap) -> Markup {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or("localhost");
     let content = html! {
         h1 { "HTTP API" }
         p.lead { "Everything that these pages read and do. Programs send " code { "Authorization: Bearer TOKEN" } "; on loopback without a token nothing is asked. " a href="/api/v1/openapi.json" { "OpenAPI document" } "." }
@@ -177,8 +180,8 @@ pub async fn show(State(dashboard): State<Arc<Dashboard>>, viewer: Viewer) -> Ma
         } } }
         section.card {
             h2 { "For example" }
-            pre { "curl -s http://" (dashboard.settings.listen) "/api/v1/incidents?state=open\n"
-                "curl -s http://" (dashboard.settings.listen) "/api/v1/incidents/ID/dismiss \\\n  -H 'content-type: application/json' -d '{\"reason\": \"newsletter\"}'" }
+            pre { "curl -s http://" (host) "/api/v1/incidents?state=open\n"
+                "curl -s http://" (host) "/api/v1/incidents/ID/dismiss \\\n  -H 'content-type: application/json' -d '{\"reason\": \"newsletter\"}'" }
         }
     };
     dashboard.page(&viewer, "HTTP API", "", &content)

@@ -8,16 +8,21 @@
 
 use crate::limits;
 use axum::Router;
+use hyper::Request;
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
+use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use hyper_util::service::TowerToHyperService;
+use std::collections::VecDeque;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
-use tokio::net::TcpListener;
-use tokio::sync::{Semaphore, oneshot};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::oneshot;
+use tower::ServiceExt;
 
 /// A dashboard that is being served. It ends when this is dropped.
 pub struct Running {
@@ -74,10 +79,19 @@ pub fn start(listen: SocketAddr, routes: impl FnOnce() -> Router + Send + 'stati
     Ok(Running { address, stop: Some(stop), thread: Some(thread) })
 }
 
+/// A connection that is open.
+struct Guest {
+    /// Whether it has sent a whole request.
+    spoke: Arc<AtomicBool>,
+    /// Dropped to end it.
+    stay: oneshot::Sender<()>,
+}
+
+/// Takes every connection at once. When there are too many, the one that has been silent longest goes: whoever asks
+/// is served at once, however many only knock.
 async fn accept(listener: TcpListener, routes: Router) {
-    let places = Arc::new(Semaphore::new(limits::WEB_CONNECTIONS_MAX));
+    let mut guests: VecDeque<Guest> = VecDeque::new();
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
@@ -87,18 +101,36 @@ async fn accept(listener: TcpListener, routes: Router) {
                 continue;
             }
         };
-        let routes = routes.clone();
-        tokio::spawn(async move {
-            let _ = stream.set_nodelay(true);
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(Duration::from_secs(limits::WEB_HEAD_SECONDS_MAX))
-                .max_buf_size(limits::WEB_HEAD_BYTES_MAX)
-                .max_headers(limits::WEB_HEADERS_MAX)
-                .serve_connection(TokioIo::new(stream), TowerToHyperService::new(routes));
-            let lifetime = Duration::from_secs(limits::WEB_CONNECTION_SECONDS_MAX);
-            let _ = tokio::time::timeout(lifetime, connection).await;
-            drop(place);
-        });
+        guests.retain(|guest| !guest.stay.is_closed());
+        if guests.len() >= limits::WEB_CONNECTIONS_MAX {
+            let silent = guests.iter().position(|guest| !guest.spoke.load(Ordering::Relaxed));
+            match silent {
+                Some(place) => drop(guests.remove(place)),
+                None => continue,
+            }
+        }
+        let spoke = Arc::new(AtomicBool::new(false));
+        let (stay, leave) = oneshot::channel();
+        guests.push_back(Guest { spoke: Arc::clone(&spoke), stay });
+        tokio::spawn(serve(stream, routes.clone(), spoke, leave));
+    }
+}
+
+async fn serve(stream: TcpStream, routes: Router, spoke: Arc<AtomicBool>, leave: oneshot::Receiver<()>) {
+    let _ = stream.set_nodelay(true);
+    let service = service_fn(move |request: Request<Incoming>| {
+        spoke.store(true, Ordering::Relaxed);
+        routes.clone().oneshot(request)
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(Duration::from_secs(limits::WEB_HEAD_SECONDS_MAX))
+        .max_buf_size(limits::WEB_HEAD_BYTES_MAX)
+        .max_headers(limits::WEB_HEADERS_MAX)
+        .serve_connection(TokioIo::new(stream), service);
+    tokio::select! {
+        _ = connection => {}
+        _ = leave => {}
+        () = tokio::time::sleep(Duration::from_secs(limits::WEB_CONNECTION_SECONDS_MAX)) => {}
     }
 }

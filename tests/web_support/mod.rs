@@ -38,9 +38,24 @@ pub fn raw(address: SocketAddr, request: &[u8]) -> Answer {
     let mut stream = TcpStream::connect(address).unwrap();
     stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     stream.write_all(request).unwrap();
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
+    let (mut answer, mut part) = (Vec::new(), [0; 16 << 10]);
+    // Chromium's driver keeps connections whatever it is told: what was announced is enough.
+    while !whole(&answer) {
+        match stream.read(&mut part) {
+            Ok(0) | Err(_) => break,
+            Ok(count) => answer.extend_from_slice(&part[..count]),
+        }
+    }
     parse(&answer)
+}
+
+/// Whether an answer of announced length is there.
+fn whole(answer: &[u8]) -> bool {
+    let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n") else { return false };
+    let head = String::from_utf8_lossy(&answer[..end]).to_ascii_lowercase();
+    let length =
+        head.lines().find_map(|line| line.strip_prefix("content-length:")?.trim().parse::<usize>().ok());
+    length.is_some_and(|length| answer.len() >= end + 4 + length)
 }
 
 fn parse(answer: &[u8]) -> Answer {
@@ -226,12 +241,12 @@ impl Browser {
         .await
     }
 
-    /// A picture of the whole page at a width.
+    /// A picture of a page at a width: all of it, or its first 2,200 pixels.
     pub async fn picture(&self, width: u32, path: &Path) {
         let size = |height: u64| json!({ "width": width, "height": height, "deviceScaleFactor": 1, "mobile": width < 600 });
         self.devtools("Emulation.setDeviceMetricsOverride", &size(900));
         let height = self.run("return document.documentElement.scrollHeight").await.as_u64().unwrap();
-        self.devtools("Emulation.setDeviceMetricsOverride", &size(height.clamp(500, 4_000)));
+        self.devtools("Emulation.setDeviceMetricsOverride", &size(height.clamp(500, 2_200)));
         std::fs::write(path, self.client.screenshot().await.unwrap()).unwrap();
         self.devtools("Emulation.clearDeviceMetricsOverride", &json!({}));
     }
