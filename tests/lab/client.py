@@ -42,7 +42,7 @@ def deliver(job):
                 answer["replies"][recipient] = smtp.rcpt(recipient)[0]
             if any(code == 250 for code in answer["replies"].values()):
                 answer["data"] = smtp.data(letter(job))[0]
-    except (OSError, smtplib.SMTPException) as error:
+    except Exception as error:  # whatever a receiver does, the job has an answer
         answer["error"] = repr(error)
     answer["ended"] = time.time()
     with lock:
