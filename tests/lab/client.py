@@ -27,6 +27,7 @@ def deliver(job):
     answer = {"id": job.get("id"), "began": time.time(), "replies": {}}
     try:
         with smtplib.SMTP(timeout=20, local_hostname=job["helo"], source_address=(job["from_ip"], 0)) as smtp:
+            smtp._host = job["to"][0]  # STARTTLS names the server by it; connect() alone does not set it
             smtp.connect(*job["to"])
             smtp.ehlo_or_helo_if_needed()
             if job.get("tls") and smtp.has_extn("starttls"):
@@ -42,7 +43,7 @@ def deliver(job):
                 answer["replies"][recipient] = smtp.rcpt(recipient)[0]
             if any(code == 250 for code in answer["replies"].values()):
                 answer["data"] = smtp.data(letter(job))[0]
-    except (OSError, smtplib.SMTPException) as error:
+    except Exception as error:  # whatever a receiver does, the job has an answer
         answer["error"] = repr(error)
     answer["ended"] = time.time()
     with lock:

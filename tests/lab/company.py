@@ -55,7 +55,7 @@ class Crowd:
         self.process.stdin.flush()
         return job["id"]
 
-    def done(self, seconds=60):
+    def done(self, seconds=150):
         """Waits until every job has its answer."""
         until("%d answers" % self.asked, lambda: len(self.answers) == self.asked, seconds)
         return self.answers
@@ -119,6 +119,8 @@ class Company:
             text += '\n[[source.log]]\npath = "%s"\ndialect = "postfix"\n' % relay.log
         if self.exim.there:
             text += '\n[[source.log]]\npath = "%s"\ndialect = "exim"\n' % self.exim.log
+            # Exim's lines name no host: the log's path stands for it.
+            text += '\n[[host]]\nname = "%s"\naddress = "203.0.113.20"\nrole = "application"\n' % self.exim.log
         text += '\n[[sink]]\ntype = "syslog"\naddress = "10.99.0.2:514"\nformat = "ndjson"\n'
         text += '\n[[sink]]\ntype = "webhook"\nurl = "http://10.99.0.2:8080/"\nallow_networks = ["10.99.0.0/30"]\n'
         text += '\n[[sink]]\ntype = "file"\npath = "%s"\nformat = "text"\n' % (LAB / "alerts.txt")
