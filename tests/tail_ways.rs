@@ -397,7 +397,7 @@ fn a_change_wakes_the_reader() {
     let path = directory.path().join("mail.log");
     fs::write(&path, "").unwrap();
     let (sender, woken) = channel();
-    if !wake_on_change(&[path.clone()], move || sender.send(()).is_ok()) {
+    if !wake_on_change(std::slice::from_ref(&path), move || sender.send(()).is_ok()) {
         eprintln!("skipped: no inotify here");
         return;
     }
