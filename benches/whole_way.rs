@@ -2,54 +2,108 @@
 //! a million lines, each through `portreeve replay` in a process of its own. Prints MB/s, packets/s, lines/s and
 //! peak memory. Beside the capture stands its floor in the same run: libpcap reading and etherparse decoding,
 //! and nothing else.
+//!
+//! Three questions are asked of the wire: how fast with message content switched off, how fast with it on, and
+//! whether a byte costs more where a hundred times as many connections are open at once. `PORTREEVE_BENCH_DIR`
+//! keeps the captures for a profiler; `PORTREEVE_BENCH=wire` or `log` runs one half.
 
 use portreeve::capture::CaptureFile;
-use portreeve::simulate::load;
-use std::path::Path;
+use portreeve::simulate::load::{self, Load};
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const CAPTURE_BYTES: u64 = 520_000_000;
 const CONCURRENT_FLOWS: u32 = 400;
 const LOG_LINES: u64 = 1_050_000;
-const RUNS: usize = 3;
+const RUNS: usize = 5;
 
 fn main() {
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let out = directory.path();
-    let made = load::wire(1, out, CAPTURE_BYTES, CONCURRENT_FLOWS).expect("a capture");
-    println!(
-        "capture: {} MB, {} packets, {CONCURRENT_FLOWS} flows at a time",
-        made.bytes / 1_000_000,
-        made.records
-    );
-    let capture = made.path;
-    let floor = median(|| read_and_decode(&capture));
-    let whole = median(|| replay(&capture).0);
-    for (what, took) in [("floor: read and decode", floor), ("whole way", whole)] {
-        let seconds = took.as_secs_f64();
-        println!(
-            "  {what:24} {:7.0} MB/s  {:10.0} packets/s",
-            made.bytes as f64 / 1e6 / seconds,
-            made.records as f64 / seconds
-        );
+    let passing = tempfile::tempdir().expect("a temporary directory");
+    let kept = std::env::var_os("PORTREEVE_BENCH_DIR").map(PathBuf::from);
+    let directory = kept.unwrap_or_else(|| passing.path().to_owned());
+    let half = std::env::var("PORTREEVE_BENCH").unwrap_or_default();
+    if half != "log" {
+        wire(&directory);
     }
-    println!("  whole way / floor        {:.2}", floor.as_secs_f64() / whole.as_secs_f64());
-    println!("  peak memory              {} MiB", replay(&capture).1 / 1024);
-    std::fs::remove_file(&capture).expect("the capture is ours");
-
-    let made = load::log(2, out, LOG_LINES).expect("a log");
-    println!("log: {} MB, {} lines", made.bytes / 1_000_000, made.records);
-    let log = made.path;
-    let whole = median(|| replay(&log).0);
-    println!("  whole way                {:7.0} lines/s", made.records as f64 / whole.as_secs_f64());
-    println!("  peak memory              {} MiB", replay(&log).1 / 1024);
+    if half != "wire" {
+        log(&directory);
+    }
 }
 
-fn median(run: impl Fn() -> Duration) -> Duration {
-    let mut took: Vec<Duration> = (0..RUNS).map(|_| run()).collect();
+fn wire(directory: &Path) {
+    let config = |enabled: bool| {
+        let path = directory.join(format!("content-{enabled}.toml"));
+        std::fs::write(&path, format!("[content]\nenabled = {enabled}\n")).expect("a configuration");
+        path
+    };
+    let (off, on) = (config(false), config(true));
+    let few = capture(directory, CONCURRENT_FLOWS);
+    let many = capture(directory, CONCURRENT_FLOWS * 100);
+    // Taken in turns, so that a busy neighbour slows all alike.
+    let mut took = [const { Vec::new() }; 5];
+    let mut peak_kib = [0; 3];
+    for _ in 0..RUNS {
+        took[0].push(read_and_decode(&few.path));
+        took[1].push(read_and_decode(&many.path));
+        for (place, (load, config)) in [(&few, &off), (&few, &on), (&many, &off)].into_iter().enumerate() {
+            let (duration, kib) = replay(&load.path, Some(config));
+            took[2 + place].push(duration);
+            peak_kib[place] = peak_kib[place].max(kib);
+        }
+    }
+    let [floor, floor_many, off, on, off_many] = took.map(median);
+    println!("capture: {} MB, {} packets", few.bytes / 1_000_000, few.records);
+    let say = |what: &str, load: &Load, took: Duration, floor: Duration, kib: i64| {
+        let seconds = took.as_secs_f64();
+        println!(
+            "  {what:42} {:6.0} MB/s {:10.0} packets/s  {:.2} of the floor{}",
+            load.bytes as f64 / 1e6 / seconds,
+            load.records as f64 / seconds,
+            floor.as_secs_f64() / seconds,
+            if kib > 0 { format!("  peak {} MiB", kib / 1024) } else { String::new() }
+        );
+    };
+    let flows = |factor: u32| format!("{} flows at a time", CONCURRENT_FLOWS * factor);
+    say(&format!("floor: read and decode, {}", flows(1)), &few, floor, floor, 0);
+    say(&format!("floor: read and decode, {}", flows(100)), &many, floor_many, floor_many, 0);
+    say(&format!("content off, {}", flows(1)), &few, off, floor, peak_kib[0]);
+    say(&format!("content on, {}", flows(1)), &few, on, floor, peak_kib[1]);
+    say(&format!("content off, {}", flows(100)), &many, off_many, floor_many, peak_kib[2]);
+    let per_byte = |took: Duration, load: &Load| took.as_secs_f64() / load.bytes as f64;
+    println!(
+        "  a byte at {} costs {:.2} times a byte at {}",
+        flows(100),
+        per_byte(off_many, &many) / per_byte(off, &few),
+        flows(1)
+    );
+}
+
+/// A generated capture; one that is there already is used again.
+fn capture(directory: &Path, flows: u32) -> Load {
+    let out = directory.join(format!("flows-{flows}"));
+    let path = out.join("span0-01.pcap");
+    let bytes = path.metadata().map_or(0, |meta| meta.len());
+    if bytes >= CAPTURE_BYTES {
+        let mut file = CaptureFile::open(&path).expect("a capture");
+        while let Ok(Some(_)) = file.next() {}
+        return Load { path, sessions: 0, records: file.packets(), bytes };
+    }
+    load::wire(1, &out, CAPTURE_BYTES, flows).expect("a capture")
+}
+
+fn log(directory: &Path) {
+    let made = load::log(2, directory, LOG_LINES).expect("a log");
+    println!("log: {} MB, {} lines", made.bytes / 1_000_000, made.records);
+    let runs: Vec<_> = (0..RUNS).map(|_| replay(&made.path, None)).collect();
+    let whole = median(runs.iter().map(|(took, _)| *took).collect());
+    println!("  whole way                {:7.0} lines/s", made.records as f64 / whole.as_secs_f64());
+    println!("  peak memory              {} MiB", runs.iter().map(|(_, kib)| *kib).max().unwrap_or(0) / 1024);
+}
+
+fn median(mut took: Vec<Duration>) -> Duration {
     took.sort();
-    took[RUNS / 2]
+    took[took.len() / 2]
 }
 
 /// Reads every packet with libpcap and decodes it with etherparse.
@@ -69,15 +123,14 @@ fn read_and_decode(path: &Path) -> Duration {
 }
 
 /// One replay in a process of its own: how long it took, and its peak memory in KiB.
-fn replay(path: &Path) -> (Duration, i64) {
+fn replay(path: &Path, config: Option<&PathBuf>) -> (Duration, i64) {
     let began = Instant::now();
-    let child = Command::new(env!("CARGO_BIN_EXE_portreeve"))
-        .args(["replay", "-q", "--threads", "1"])
-        .arg(path)
-        .stdout(Stdio::null())
-        .spawn()
-        .expect("portreeve starts");
-    let peak_kib = wait(child);
+    let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+    command.args(["replay", "-q", "--threads", "1"]).arg(path).stdout(Stdio::null());
+    if let Some(config) = config {
+        command.arg("-c").arg(config);
+    }
+    let peak_kib = wait(command.spawn().expect("portreeve starts"));
     (began.elapsed(), peak_kib)
 }
 

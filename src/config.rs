@@ -4,9 +4,15 @@
 use crate::alert::budget::Rate;
 use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
+use crate::engine::planned::Planned;
+use crate::engine::sender::SenderId;
+use crate::mta::{DIALECTS, Dialect, Patterns, custom_dialect, dialect_named};
 pub use crate::sink::SinkConfig;
+use crate::smtp::WireSettings;
+use crate::store::transfer::sender_named;
 pub use crate::tail::LogConfig;
-use crate::time::CivilClock;
+use crate::time::{CivilClock, Timestamp};
+use crate::web::WebConfig;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,6 +29,10 @@ pub struct Config {
     pub host: Vec<HostConfig>,
     /// Where to look.
     pub source: SourceConfig,
+    /// Bulk mailings announced in advance.
+    pub planned: Vec<PlannedConfig>,
+    /// Log dialects of your own.
+    pub dialect: Vec<DialectConfig>,
     /// How to judge.
     pub detect: DetectConfig,
     /// Where to remember.
@@ -31,10 +41,14 @@ pub struct Config {
     pub alerts: AlertsConfig,
     /// What is kept about people.
     pub privacy: PrivacyConfig,
+    /// What is read of messages on the wire.
+    pub content: ContentConfig,
     /// Who reports.
     pub sensor: Option<SensorConfig>,
     /// Where alerts go.
     pub sink: Vec<SinkConfig>,
+    /// The dashboard.
+    pub web: WebConfig,
 }
 
 /// Whose mail is watched.
@@ -82,6 +96,35 @@ pub struct CaptureConfig {
     pub filter: Option<String>,
     /// SMTP ports. Default: 25.
     pub ports: Option<Vec<u16>>,
+}
+
+/// A bulk mailing announced in advance: its sender is not judged by it, up to its bound and its end.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedConfig {
+    /// Who sends it: an address, a prefix, an account, or the name of a declared host.
+    pub sender: String,
+    /// From when on (RFC 3339).
+    #[schemars(with = "String")]
+    pub from: toml::value::Datetime,
+    /// Until when (RFC 3339).
+    #[schemars(with = "String")]
+    pub until: toml::value::Datetime,
+    /// Most recipients.
+    pub recipients_max: u64,
+}
+
+/// A log dialect of your own: see docs/dialects.md.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DialectConfig {
+    /// What `source.log.dialect` and `--as` call it.
+    pub name: String,
+    /// Regular expressions, each for a whole line, with named groups.
+    pub lines: Vec<String>,
+    /// Whether lines have syslog's head, which is taken off before. Default: no; then a group `time` is needed.
+    #[serde(default)]
+    pub syslog: bool,
 }
 
 /// How to judge.
@@ -147,6 +190,32 @@ pub struct PrivacyConfig {
     pub recipients: bool,
 }
 
+/// What is read of messages on the wire. Facts, counts and digests are kept of it, never its text.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct ContentConfig {
+    /// Whether messages are read at all for what they carry. Default: yes.
+    pub enabled: bool,
+    /// How much of each message is read, KiB, 1 to 1024. Default: 64.
+    pub message_max_kib: u32,
+}
+
+impl Default for ContentConfig {
+    fn default() -> ContentConfig {
+        let kib = WireSettings::default().content_bytes_max >> 10;
+        ContentConfig { enabled: true, message_max_kib: kib as u32 }
+    }
+}
+
+impl ContentConfig {
+    /// What the wire road is told: ports of its own, or 25.
+    pub fn wire(&self, ports: Option<Vec<u16>>) -> WireSettings {
+        let usual = WireSettings::default();
+        let content_bytes_max = if self.enabled { (self.message_max_kib as usize) << 10 } else { 0 };
+        WireSettings { ports: ports.unwrap_or(usual.ports), content_bytes_max }
+    }
+}
+
 /// Who reports: stands in every alert. Abuse desks (X-ARF) want to know whom to ask.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
@@ -204,7 +273,14 @@ impl Config {
         if !(1.0..=1e9).contains(&self.alerts.per_hour) || !(4.0..=1e9).contains(&self.alerts.burst) {
             return fail("alerts.per_hour must be at least 1, alerts.burst at least 4".into());
         }
+        if !(1..=1024).contains(&self.content.message_max_kib) {
+            return fail(
+                "content.message_max_kib must be between 1 and 1024; to read nothing, set enabled = false"
+                    .into(),
+            );
+        }
         zone(self.company.time_zone.as_deref())?;
+        self.planned()?;
         for log in &self.source.log {
             zone(log.time_zone.as_deref())?;
             log.way().map_err(ConfigError)?;
@@ -212,7 +288,33 @@ impl Config {
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;
         }
+        self.web.check().map_err(ConfigError)?;
+        for (index, dialect) in self.dialect.iter().enumerate() {
+            let name = &dialect.name;
+            if dialect_named(name).is_some() || name == "capture" || name.is_empty() {
+                return fail(format!("dialect.name {name:?} is taken: choose another"));
+            }
+            if self.dialect[..index].iter().any(|earlier| earlier.name == *name) {
+                return fail(format!("dialect.name {name:?} stands twice: choose another"));
+            }
+            patterns(dialect)?;
+        }
         Ok(())
+    }
+
+    /// The dialect of a name: one of the configuration's own, or one that is built in.
+    pub fn dialect(&self, name: &str) -> Result<&'static Dialect, ConfigError> {
+        if let Some(dialect) = dialect_named(name) {
+            return Ok(dialect);
+        }
+        match self.dialect.iter().find(|dialect| dialect.name == name) {
+            Some(dialect) => Ok(custom_dialect(name, patterns(dialect)?)),
+            None => {
+                let own = self.dialect.iter().map(|dialect| dialect.name.as_str());
+                let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).chain(own).collect();
+                Err(ConfigError(format!("dialect {name:?} is unknown: use {}", known.join(", "))))
+            }
+        }
     }
 
     /// The company as the rest of the program knows it.
@@ -226,6 +328,26 @@ impl Config {
         Ok(Company::new(self.company.networks.clone(), &self.company.domains, hosts.collect(), clock))
     }
 
+    /// The mailings announced.
+    pub fn planned(&self) -> Result<Vec<Planned>, ConfigError> {
+        let moment = |time: &toml::value::Datetime, key: &str| {
+            Timestamp::parse_rfc3339(&time.to_string()).ok_or_else(|| {
+                ConfigError(format!("planned.{key} must be like 2026-12-01T08:00:00Z, not {time}"))
+            })
+        };
+        let planned = |row: &PlannedConfig| {
+            let host = self.host.iter().find(|host| host.name.eq_ignore_ascii_case(&row.sender));
+            let sender =
+                host.map_or_else(|| sender_named(&row.sender), |host| SenderId::Address(host.address));
+            let (from, until) = (moment(&row.from, "from")?, moment(&row.until, "until")?);
+            if until <= from {
+                return Err(ConfigError("planned.until must come after planned.from".into()));
+            }
+            Ok(Planned { sender, from, until, recipients_max: row.recipients_max })
+        };
+        self.planned.iter().map(planned).collect()
+    }
+
     /// What the engine needs.
     pub fn settings(&self) -> Settings {
         Settings {
@@ -236,6 +358,11 @@ impl Config {
             ..Settings::default()
         }
     }
+}
+
+fn patterns(dialect: &DialectConfig) -> Result<Patterns, ConfigError> {
+    Patterns::new(&dialect.lines, dialect.syslog)
+        .map_err(|error| ConfigError(format!("dialect {:?}: {error}", dialect.name)))
 }
 
 /// A time zone by its IANA name; UTC where none is given.
@@ -291,8 +418,18 @@ mod tests {
         for (text, says) in [
             ("[company]\ntime_zone = \"Mars/Base\"", "use an IANA name"),
             ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
+            ("[content]\nmessage_max_kib = 0", "must be between 1 and 1024"),
             ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs"),
+            (
+                "[[planned]]\nsender = \"a\"\nfrom = 2026-12-01\nuntil = 2026-12-02T00:00:00Z\nrecipients_max = 1",
+                "must be like",
+            ),
             ("[[host]]\nname = \"a\"\naddress = \"nowhere\"", "line 3"),
+            (
+                "[[dialect]]\nname = \"own\"\nlines = [\"(?P<rcpt>x)\"]",
+                "unknown group 'rcpt'; known are account",
+            ),
+            ("[[dialect]]\nname = \"exim\"\nlines = [\"(?P<time>x)\"]", "is taken"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

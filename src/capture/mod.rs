@@ -5,10 +5,12 @@
 //! *Spec*: pcap and pcapng (draft-ietf-opsawg-pcap, -pcapng), the link types of tcpdump.org.
 
 pub mod file;
+pub mod health;
 pub mod link;
 pub mod live;
 
 pub use file::{CaptureFile, looks_like_capture};
+pub use health::{Blindness, Health, Notice, Sight};
 pub use link::{DecodeCounters, Undecodable};
 pub use live::{Live, LiveSettings, LiveStats};
 

@@ -4,6 +4,7 @@
 
 use super::failure::Failure;
 use crate::capture::{CaptureFile, looks_like_capture};
+use crate::config::Config;
 use crate::mta::{DIALECTS, Dialect, LogRoad};
 use crate::tail::{LogFile, Packing};
 use std::fs::File;
@@ -23,15 +24,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Reads the value of `--as`.
-    pub fn parse(name: &str) -> Result<Kind, Failure> {
+    /// Reads the value of `--as`: `capture`, or a dialect that is built in or the configuration's own.
+    pub fn parse(name: &str, config: &Config) -> Result<Kind, Failure> {
         if name == "capture" {
             return Ok(Kind::Capture);
         }
-        DIALECTS.iter().find(|dialect| dialect.name == name).map(Kind::Log).ok_or_else(|| {
-            let names: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
-            Failure::usage(format!("--as {name}: unknown; use capture, {}", names.join(", ")))
-        })
+        config.dialect(name).map(Kind::Log).map_err(|error| Failure::usage(format!("--as {name}: {error}")))
     }
 }
 

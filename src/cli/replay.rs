@@ -67,7 +67,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let config = read_config(arguments.config.as_deref())?;
     let format = format_named(&arguments.format)?;
-    let kind = arguments.kind.as_deref().map(Kind::parse).transpose()?;
+    let kind = arguments.kind.as_deref().map(|name| Kind::parse(name, &config)).transpose()?;
     let opened = open_all(&arguments.inputs, kind)?;
     let company = Arc::new(config.company().map_err(Failure::usage)?);
     let state = state_directory(arguments.state.as_ref(), &config);
@@ -171,16 +171,13 @@ pub fn open_all(names: &[String], kind: Option<Kind>) -> Result<Vec<Input>, Fail
 
 /// How the roads are read, by the configuration.
 pub fn road_settings(config: &Config, threads: usize) -> Result<RoadSettings, Failure> {
-    let mut settings = RoadSettings {
-        wire: Default::default(),
+    let ports = config.source.capture.iter().find_map(|capture| capture.ports.clone());
+    Ok(RoadSettings {
+        wire: config.content.wire(ports),
         log: Default::default(),
         zone: zone(config.company.time_zone.as_deref()).map_err(Failure::usage)?,
         threads,
-    };
-    if let Some(ports) = config.source.capture.iter().find_map(|capture| capture.ports.clone()) {
-        settings.wire.ports = ports;
-    }
-    Ok(settings)
+    })
 }
 
 /// What a set of inputs is called in the state: its paths and how each begins. `None` for standard input,

@@ -9,14 +9,14 @@ mod logs;
 
 use super::failure::{Failure, Outcome};
 use super::judge::{Judge, format_named};
-use super::{read_config, state_directory, summary};
+use super::{dashboard, read_config, state_directory, summary};
 use crate::capture::{Live, LiveSettings, LiveStats};
 use crate::company::Company;
-use crate::config::{CaptureConfig, Config, LogConfig};
+use crate::config::{CaptureConfig, Config, ContentConfig, LogConfig};
 use crate::mta::Note;
 use crate::observation::Observation;
 use crate::sink::{SinkConfig, stdout};
-use crate::smtp::{WireRoad, WireSettings};
+use crate::smtp::WireRoad;
 use clap::Args;
 use logs::LogThread;
 use std::path::PathBuf;
@@ -105,9 +105,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let (sender, batches) = channel(BATCHES_WAITING);
     let mut captures = Vec::new();
     for capture in &config.source.capture {
-        captures.push(CaptureThread::open(capture, &company)?);
+        captures.push(CaptureThread::open(capture, &config.content, &company)?);
     }
     let logs = LogThread::open(&config, &company, &judge, arguments.from_start)?;
+    let _dashboard = dashboard::start(&config, &directory, true)?;
     say_what_is_assumed(&config, state.is_some());
     for capture in captures {
         let (sender, shared) = (sender.clone(), Arc::clone(&shared));
@@ -177,10 +178,10 @@ async fn serve(
                     changed = false;
                 }
             }
-            _ = clock.tick(), if changed => {
+            _ = clock.tick() => if changed || judge.is_asked() {
                 commit(judge, &positions)?;
                 changed = false;
-            }
+            },
             _ = signals.interrupt.recv() => shared.stop.store(true, Ordering::Relaxed),
             _ = signals.terminate.recv() => shared.stop.store(true, Ordering::Relaxed),
         }
@@ -215,12 +216,19 @@ struct CaptureThread {
 }
 
 impl CaptureThread {
-    fn open(capture: &CaptureConfig, company: &Arc<Company>) -> Result<CaptureThread, Failure> {
-        let ports = capture.ports.clone().unwrap_or_else(|| vec![25]);
-        let settings =
-            LiveSettings { ports: ports.clone(), filter: capture.filter.clone(), ..LiveSettings::default() };
+    fn open(
+        capture: &CaptureConfig,
+        content: &ContentConfig,
+        company: &Arc<Company>,
+    ) -> Result<CaptureThread, Failure> {
+        let wire = content.wire(capture.ports.clone());
+        let settings = LiveSettings {
+            ports: wire.ports.clone(),
+            filter: capture.filter.clone(),
+            ..LiveSettings::default()
+        };
         let live = Live::open(&capture.interface, &settings).map_err(Failure::usage)?;
-        let road = WireRoad::new(Arc::clone(company), WireSettings { ports, ..WireSettings::default() });
+        let road = WireRoad::new(Arc::clone(company), wire);
         Ok(CaptureThread { live, road, name: capture.interface.clone() })
     }
 

@@ -37,8 +37,13 @@ impl History {
         }
         self.end = start + bytes.len() as u64;
         self.start = self.start.max(self.end.saturating_sub(HISTORY_BYTES as u64));
-        for (place, byte) in (start..).zip(bytes) {
-            self.ring[place as usize % HISTORY_BYTES] = *byte;
+        // At most HISTORY_SEGMENT_BYTES_MAX octets: they go round the ring's end once at the most.
+        let at = start as usize % HISTORY_BYTES;
+        let (here, there) = bytes.split_at(bytes.len().min(HISTORY_BYTES - at));
+        for (from, part) in [(at, here), (0, there)] {
+            if let Some(room) = self.ring.get_mut(from..from + part.len()) {
+                room.copy_from_slice(part);
+            }
         }
     }
 

@@ -39,14 +39,14 @@ pub enum Class {
 
 const NONE: u32 = u32::MAX;
 
-#[derive(Debug)]
-struct Entry<T> {
-    key: FlowKey,
-    class: Class,
+/// A connection's link in the list of its class. Links lie together, apart from the values: what a packet
+/// does to the list touches three connections, and only one of those is in the cache for its own sake.
+#[derive(Clone, Copy, Debug)]
+struct Link {
     last_at: Timestamp,
     before: u32,
     after: u32,
-    value: Option<T>,
+    class: Class,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -64,7 +64,8 @@ pub struct Place(u32);
 #[derive(Debug)]
 pub struct Table<T> {
     places: HashMap<FlowKey, u32>,
-    entries: Vec<Entry<T>>,
+    links: Vec<Link>,
+    values: Vec<Option<(FlowKey, T)>>,
     free: Vec<u32>,
     ends: [Ends; 2],
 }
@@ -73,7 +74,8 @@ impl<T> Default for Table<T> {
     fn default() -> Table<T> {
         Table {
             places: HashMap::new(),
-            entries: Vec::new(),
+            links: Vec::new(),
+            values: Vec::new(),
             free: Vec::new(),
             ends: [Ends { oldest: NONE, newest: NONE, length: 0 }; 2],
         }
@@ -88,17 +90,19 @@ impl<T> Table<T> {
 
     /// Adds a connection that is not in the table.
     pub fn insert(&mut self, key: FlowKey, class: Class, at: Timestamp, value: T) -> Place {
-        let entry = Entry { key, class, last_at: at, before: NONE, after: NONE, value: Some(value) };
+        let link = Link { last_at: at, before: NONE, after: NONE, class };
+        let value = Some((key, value));
         let index = match self.free.pop() {
             Some(index) => {
-                if let Some(slot) = self.entries.get_mut(index as usize) {
-                    *slot = entry;
+                if let Some((old_link, old_value)) = self.slot(index) {
+                    (*old_link, *old_value) = (link, value);
                 }
                 index
             }
             None => {
-                self.entries.push(entry);
-                (self.entries.len() - 1) as u32
+                self.links.push(link);
+                self.values.push(value);
+                (self.links.len() - 1) as u32
             }
         };
         self.places.insert(key, index);
@@ -108,36 +112,36 @@ impl<T> Table<T> {
 
     /// The value, marked as heard of at `at`.
     pub fn touch(&mut self, place: Place, at: Timestamp) -> Option<&mut T> {
-        let entry = self.entries.get_mut(place.0 as usize)?;
-        entry.last_at = at;
-        if entry.after != NONE {
+        let link = self.links.get_mut(place.0 as usize)?;
+        link.last_at = at;
+        if link.after != NONE {
             self.unlink(place.0);
             self.link(place.0);
         }
-        self.entries.get_mut(place.0 as usize)?.value.as_mut()
+        self.peek_mut(place)
     }
 
     /// The value, without marking it.
     pub fn peek(&self, place: Place) -> Option<&T> {
-        self.entries.get(place.0 as usize)?.value.as_ref()
+        self.values.get(place.0 as usize)?.as_ref().map(|(_, value)| value)
     }
 
     /// The same, to change it.
     pub fn peek_mut(&mut self, place: Place) -> Option<&mut T> {
-        self.entries.get_mut(place.0 as usize)?.value.as_mut()
+        self.values.get_mut(place.0 as usize)?.as_mut().map(|(_, value)| value)
     }
 
     /// The class of a connection.
     pub fn class(&self, place: Place) -> Class {
-        self.entries.get(place.0 as usize).map_or(Class::Fleeting, |entry| entry.class)
+        self.links.get(place.0 as usize).map_or(Class::Fleeting, |link| link.class)
     }
 
     /// Moves a connection to another class.
     pub fn reclassify(&mut self, place: Place, class: Class) {
-        if self.entries.get(place.0 as usize).is_some_and(|entry| entry.class != class) {
+        if self.links.get(place.0 as usize).is_some_and(|link| link.class != class) {
             self.unlink(place.0);
-            if let Some(entry) = self.entries.get_mut(place.0 as usize) {
-                entry.class = class;
+            if let Some(link) = self.links.get_mut(place.0 as usize) {
+                link.class = class;
             }
             self.link(place.0);
         }
@@ -145,20 +149,17 @@ impl<T> Table<T> {
 
     /// Takes a connection out.
     pub fn remove(&mut self, place: Place) -> Option<T> {
-        let key = self.entries.get(place.0 as usize)?.key;
-        if self.places.get(&key) != Some(&place.0) {
-            return None;
-        }
+        let (key, value) = self.values.get_mut(place.0 as usize)?.take()?;
         self.unlink(place.0);
         self.places.remove(&key);
         self.free.push(place.0);
-        self.entries.get_mut(place.0 as usize)?.value.take()
+        Some(value)
     }
 
     /// The connection of a class that was silent longest, and since when.
     pub fn oldest(&self, class: Class) -> Option<(Place, Timestamp)> {
         let index = self.ends[class as usize].oldest;
-        self.entries.get(index as usize).map(|entry| (Place(index), entry.last_at))
+        self.links.get(index as usize).map(|link| (Place(index), link.last_at))
     }
 
     /// How many connections a class has.
@@ -166,30 +167,34 @@ impl<T> Table<T> {
         self.ends[class as usize].length
     }
 
+    fn slot(&mut self, index: u32) -> Option<(&mut Link, &mut Option<(FlowKey, T)>)> {
+        self.links.get_mut(index as usize).zip(self.values.get_mut(index as usize))
+    }
+
     fn link(&mut self, index: u32) {
-        let Some(entry) = self.entries.get_mut(index as usize) else { return };
-        let ends = &mut self.ends[entry.class as usize];
-        entry.before = ends.newest;
-        entry.after = NONE;
+        let Some(link) = self.links.get_mut(index as usize) else { return };
+        let ends = &mut self.ends[link.class as usize];
+        link.before = ends.newest;
+        link.after = NONE;
         let newest = std::mem::replace(&mut ends.newest, index);
         ends.length += 1;
         if ends.oldest == NONE {
             ends.oldest = index;
         }
-        if let Some(entry) = self.entries.get_mut(newest as usize) {
-            entry.after = index;
+        if let Some(link) = self.links.get_mut(newest as usize) {
+            link.after = index;
         }
     }
 
     fn unlink(&mut self, index: u32) {
-        let Some(entry) = self.entries.get(index as usize) else { return };
-        let (before, after, class) = (entry.before, entry.after, entry.class);
-        match self.entries.get_mut(before as usize) {
-            Some(entry) => entry.after = after,
+        let Some(link) = self.links.get(index as usize) else { return };
+        let (before, after, class) = (link.before, link.after, link.class);
+        match self.links.get_mut(before as usize) {
+            Some(link) => link.after = after,
             None => self.ends[class as usize].oldest = after,
         }
-        match self.entries.get_mut(after as usize) {
-            Some(entry) => entry.before = before,
+        match self.links.get_mut(after as usize) {
+            Some(link) => link.before = before,
             None => self.ends[class as usize].newest = before,
         }
         self.ends[class as usize].length -= 1;

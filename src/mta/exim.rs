@@ -21,6 +21,8 @@ pub(super) const DIALECT: Dialect = Dialect {
     claims: |program| matches!(program, b"exim" | b"exim4"),
     recognises: |line| take_own_stamp(line).is_some_and(|(_, text)| is_exim_text(text)),
     read,
+    verbatim: false,
+    patterns: None,
 };
 
 /// Takes Exim's own stamp, or syslog's head with or without Exim's stamp behind it. A line without any
@@ -29,14 +31,14 @@ fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
     if let Some((stamp, text)) = take_own_stamp(line)
         && !syslog::split(line).is_some_and(|line| (DIALECT.claims)(line.program))
     {
-        return Some(Line { stamp: Some(stamp), host: None, program: b"exim", text });
+        return Some(Line { stamp: Some(stamp), host: None, program: b"exim", pid: None, text });
     }
     match syslog::split(line) {
         Some(line) => {
             let text = take_own_stamp(line.text).map_or(line.text, |(_, text)| text);
             Some(Line { text, ..line })
         }
-        None => Some(Line { stamp: None, host: None, program: b"exim", text: line }),
+        None => Some(Line { stamp: None, host: None, program: b"exim", pid: None, text: line }),
     }
 }
 

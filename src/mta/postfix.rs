@@ -20,6 +20,8 @@ pub(super) const DIALECT: Dialect = Dialect {
     claims: |program| daemon(program).is_some(),
     recognises: |_| false,
     read,
+    verbatim: false,
+    patterns: None,
 };
 
 /// Daemons whose lines are read, and those that are known to say nothing about a message.
@@ -287,6 +289,7 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
         status: attempt.status,
         reply: Some(answer(&attempt)),
         passed_to,
+        egress: None,
     };
     emit(id, Part::Outcome(outcome));
     Fate::Parsed

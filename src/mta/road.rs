@@ -150,11 +150,12 @@ impl LogRoad {
 
     /// Adds an input.
     pub fn add_source(&mut self, source: LogSource) -> SourceId {
+        let patterns = source.dialect.and_then(|dialect| dialect.patterns);
         self.sources.push(Source {
             dialect: source.dialect,
             recognised: None,
             clock: Clock::new(source.zone, source.modified_at),
-            memory: Memory::default(),
+            memory: Memory { patterns, ..Memory::default() },
             name: source.name.into_bytes().into(),
         });
         SourceId(self.sources.len() - 1)
@@ -211,7 +212,8 @@ impl LogRoad {
             Fate::Unparsed => {
                 self.counters.unparsed += 1;
                 if self.counters.unparsed_samples.len() < limits::UNPARSED_SAMPLES_MAX {
-                    self.counters.unparsed_samples.push(sample(line));
+                    let verbatim = self.sources.get(source.0).is_some_and(Source::is_verbatim);
+                    self.counters.unparsed_samples.push(sample(line, verbatim));
                 }
             }
         }
@@ -230,6 +232,7 @@ impl LogRoad {
                 source.clock.advance(previous);
             }
             source.recognised = kept.dialect.as_deref().and_then(super::dialect_named);
+            source.memory.restore(&kept.memory);
         }
     }
 
@@ -239,7 +242,7 @@ impl LogRoad {
             let kept = KeptSource {
                 previous: source.clock.previous(),
                 dialect: source.recognised.map(|dialect| dialect.name.to_owned()),
-                memory: Vec::new(),
+                memory: source.memory.kept(),
             };
             (String::from_utf8_lossy(&source.name).into_owned(), kept)
         });
@@ -270,7 +273,13 @@ impl LogRoad {
             Some(stamp) => source.clock.resolve(stamp),
             None => source.clock.previous(),
         };
-        let Some(at) = at else { return Fate::Unparsed };
+        let Some(at) = at else {
+            // A header may stand before the first time. What says more cannot be placed.
+            return match (dialect.read)(&head, &mut source.memory, &mut |_, _| {}) {
+                Fate::Ignored => Fate::Ignored,
+                _ => Fate::Unparsed,
+            };
+        };
         if self.now.is_some_and(|now| at.seconds_since(now) > self.settings.future_seconds_max) {
             self.counters.quarantined += 1;
             return Fate::Unparsed;
@@ -296,6 +305,11 @@ impl LogRoad {
 }
 
 impl Source {
+    /// Whether its lines may carry passwords.
+    fn is_verbatim(&self) -> bool {
+        self.dialect.or(self.recognised).is_some_and(|dialect| dialect.verbatim)
+    }
+
     /// The declared dialect, or the one that recognises the line, the last one first.
     fn dialect_of(&mut self, line: &[u8]) -> Option<&'static Dialect> {
         if self.dialect.is_some() {
@@ -341,10 +355,10 @@ fn trim_line(line: &[u8]) -> &[u8] {
 }
 
 /// The beginning of a line, escaped. Lines that may carry credentials are not quoted.
-fn sample(line: &[u8]) -> String {
-    let secret = line.windows(4).any(|word| word.eq_ignore_ascii_case(b"auth"));
-    if secret {
-        return format!("(a line of {} bytes about authentication, not shown)", line.len());
+fn sample(line: &[u8], verbatim: bool) -> String {
+    let says = |word: &[u8]| line.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    if verbatim || says(b"auth") || says(b"pass") {
+        return format!("(a line of {} bytes that may hold a password, not shown)", line.len());
     }
     Untrusted::bounded(line, limits::UNPARSED_SAMPLE_BYTES_MAX).escaped()
 }

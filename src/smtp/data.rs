@@ -124,19 +124,10 @@ impl EndFinder {
         if bytes.get(from) == Some(&b'.') && u8::try_from(before).map_or(true, ends_line) {
             return Some(from);
         }
-        // Sixty-four octets at a time, without a branch for each: such dots are rare.
-        let left = bytes.get(from..bytes.len().checked_sub(1)?)?;
-        let right = bytes.get(from + 1..)?;
-        for (block, (left, right)) in left.chunks(64).zip(right.chunks(64)).enumerate() {
-            let pairs = || left.iter().zip(right);
-            let any = pairs().fold(0, |any, (&l, &r)| any | (u8::from(r == b'.') & u8::from(l <= b'\r')));
-            if any != 0
-                && let Some(hit) = pairs().position(|(&l, &r)| r == b'.' && ends_line(l))
-            {
-                return Some(from + block * 64 + hit + 1);
-            }
-        }
-        None
+        let first = from + 1;
+        memchr::memchr_iter(b'.', bytes.get(first..)?)
+            .map(|at| first + at)
+            .find(|dot| bytes.get(dot - 1).is_some_and(|before| ends_line(*before)))
     }
 }
 

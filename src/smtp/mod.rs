@@ -26,7 +26,7 @@ mod step;
 pub mod transaction;
 
 use crate::capture::link::ip_slice;
-use crate::capture::{DecodeCounters, Packet, Undecodable};
+use crate::capture::{DecodeCounters, Packet, Sight, Undecodable};
 use crate::company::Company;
 use crate::flow::connection::Surroundings;
 use crate::flow::table::{Class, FlowKey, Place, Table};
@@ -97,8 +97,16 @@ pub struct WireCounters {
     pub evicted_open: u64,
     /// What connections showed.
     pub flow: FlowCounters,
+    /// Connections with content of both ends.
+    pub flows_two_way: u64,
+    /// Connections with content of the client only.
+    pub flows_originator_only: u64,
+    /// Connections with content of the server only.
+    pub flows_responder_only: u64,
     /// SMTP sessions that ended.
     pub sessions: u64,
+    /// Of these, under TLS.
+    pub sessions_tls: u64,
     /// Messages whose end-of-data was answered.
     pub transactions: u64,
     /// Of these, accepted.
@@ -201,6 +209,19 @@ impl WireRoad {
     /// What was counted so far.
     pub fn counters(&self) -> &WireCounters {
         &self.counters
+    }
+
+    /// What of the counters tells whether the sensor is blind.
+    pub fn sight(&self) -> Sight {
+        let counters = &self.counters;
+        Sight {
+            packets: counters.packets,
+            flows_two_way: counters.flows_two_way,
+            flows_originator_only: counters.flows_originator_only,
+            flows_responder_only: counters.flows_responder_only,
+            sessions: counters.sessions,
+            sessions_tls: counters.sessions_tls,
+        }
     }
 
     /// Takes one frame and adds what it settles.
@@ -437,6 +458,12 @@ impl WireRoad {
             }
         });
         if let Some(session) = session.take() {
+            let counters = &mut outlet.counters;
+            *match (connection.is_seen(Side::Originator), connection.is_seen(Side::Responder)) {
+                (true, false) => &mut counters.flows_originator_only,
+                (false, true) => &mut counters.flows_responder_only,
+                _ => &mut counters.flows_two_way,
+            } += 1;
             session.finish(ended, &mut outlet);
         }
         self.counters.flow = flow_counters;

@@ -220,6 +220,7 @@ impl Session {
                 oddities: std::mem::take(&mut self.oddities),
             };
             outlet.counters.sessions += 1;
+            outlet.counters.sessions_tls += u64::from(self.tls == Tls::Started);
             outlet.push(outlet.at, Fact::Session(session));
         }
         self.sign(before, outlet);

@@ -119,8 +119,7 @@ impl Merge {
             self.fill(inlets, &mut troubled, taker);
             let Some(first) = self.first() else { return lines };
             let until = self.second(first);
-            loop {
-                let Ok(Some(line)) = inlets[first].peek() else { break };
+            while let Ok(Some(line)) = inlets[first].peek() {
                 let room = taker.line(first, line);
                 inlets[first].take();
                 lines += 1;

@@ -9,7 +9,7 @@ use crate::cli::failure::Failure;
 use crate::cli::judge::Judge;
 use crate::company::Company;
 use crate::config::{Config, LogConfig, zone};
-use crate::mta::{DIALECTS, Dialect, LogRoad, LogSource, Note, SourceId};
+use crate::mta::{LogRoad, LogSource, Note, SourceId};
 use crate::observation::Observation;
 use crate::tail::{
     Belief, Follower, Inlet, InletCounters, Merge, Stream, TailError, TakeLines, Way, follow_journal, listen,
@@ -75,7 +75,8 @@ impl LogThread {
         for log in &config.source.log {
             let zone_name = log.time_zone.as_deref().or(config.company.time_zone.as_deref());
             let name = log.name();
-            let dialect = dialect(log.dialect.as_deref())?;
+            let dialect = log.dialect.as_deref().map(|name| config.dialect(name)).transpose();
+            let dialect = dialect.map_err(Failure::usage)?;
             let inlet = open(log, judge.position(&name)?.as_deref(), from_start)?;
             thread.sources.push(thread.road.add_source(LogSource {
                 name: name.clone(),
@@ -138,7 +139,8 @@ impl LogThread {
             .names
             .iter()
             .zip(&self.inlets)
-            .filter_map(|(name, inlet)| matches!(inlet, Inlet::File(_)).then(|| PathBuf::from(name)))
+            .filter(|(_, inlet)| matches!(inlet, Inlet::File(_)))
+            .map(|(name, _)| PathBuf::from(name))
             .collect();
         let reader = std::thread::current();
         wake_on_change(&files, move || {
@@ -183,17 +185,6 @@ fn open(log: &LogConfig, position: Option<&str>, from_start: bool) -> Result<Inl
         })
     };
     open().map_err(Failure::usage)
-}
-
-fn dialect(wanted: Option<&str>) -> Result<Option<&'static Dialect>, Failure> {
-    let Some(wanted) = wanted else { return Ok(None) };
-    match DIALECTS.iter().find(|dialect| dialect.name == wanted) {
-        Some(dialect) => Ok(Some(dialect)),
-        None => {
-            let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
-            Err(Failure::usage(format!("source.log.dialect {wanted:?} is unknown: use {}", known.join(", "))))
-        }
-    }
 }
 
 /// Feeds the road.
