@@ -144,6 +144,23 @@ pub struct Memory {
     pub(crate) patterns: Option<&'static Patterns>,
 }
 
+impl Memory {
+    /// What a restart must not lose: a header is read once, at the beginning of a file.
+    fn kept(&self) -> Vec<u8> {
+        if self.columns == table::Columns::default() {
+            return Vec::new();
+        }
+        postcard::to_allocvec(&self.columns).unwrap_or_default()
+    }
+
+    /// Takes back what was kept.
+    fn restore(&mut self, kept: &[u8]) {
+        if let Ok(columns) = postcard::from_bytes(kept) {
+            self.columns = columns;
+        }
+    }
+}
+
 /// What became of a line. Every line has exactly one fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fate {

@@ -232,6 +232,7 @@ impl LogRoad {
                 source.clock.advance(previous);
             }
             source.recognised = kept.dialect.as_deref().and_then(super::dialect_named);
+            source.memory.restore(&kept.memory);
         }
     }
 
@@ -241,7 +242,7 @@ impl LogRoad {
             let kept = KeptSource {
                 previous: source.clock.previous(),
                 dialect: source.recognised.map(|dialect| dialect.name.to_owned()),
-                memory: Vec::new(),
+                memory: source.memory.kept(),
             };
             (String::from_utf8_lossy(&source.name).into_owned(), kept)
         });

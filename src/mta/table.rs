@@ -5,6 +5,7 @@
 
 use crate::limits;
 use csv::{ByteRecord, ReaderBuilder};
+use serde::{Deserialize, Serialize};
 
 /// The fields of one line.
 #[derive(Debug)]
@@ -51,7 +52,7 @@ impl Row {
 }
 
 /// What the columns of a table are called: lower case, `-` for `_`.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Columns(Vec<Box<[u8]>>);
 
 impl Columns {
