@@ -11,6 +11,7 @@
 //! ```
 
 pub mod baseline;
+mod contents;
 pub mod counts;
 pub mod course;
 mod decide;
@@ -26,15 +27,19 @@ pub mod model;
 pub mod packed;
 mod persist;
 pub mod planned;
+pub mod recent;
 mod roads;
+mod samples;
 pub mod sender;
 mod tables;
+pub mod wakes;
 
 use crate::company::Company;
-use crate::observation::{Fact, Observation, Tls};
+use crate::observation::{Fact, Observation, Tls, Vantage};
 use crate::time::Timestamp;
 use feedback::Leniency;
 use incident::{Incident, IncidentChange};
+use ipnet::IpNet;
 use memory::InstallKey;
 use model::Model;
 use planned::Plan;
@@ -43,6 +48,7 @@ use sender::{Sender, SenderId, SenderKey};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use wakes::Wakes;
 
 /// What the user may set.
 #[derive(Clone, Copy, Debug)]
@@ -108,6 +114,7 @@ pub struct Engine {
     changed: Vec<SenderKey>,
     roads: [Road; 2],
     incidents: BTreeMap<SenderId, Incident>,
+    wakes: BTreeMap<(Vantage, IpNet), Wakes>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
     now: Timestamp,
@@ -127,6 +134,7 @@ impl Engine {
             changed: Vec::new(),
             roads: [Road::default(), Road::default()],
             incidents: BTreeMap::new(),
+            wakes: BTreeMap::new(),
             plans: Vec::new(),
             leniencies: Vec::new(),
             now: Timestamp::from_micros(i64::MIN),
@@ -172,7 +180,9 @@ impl Engine {
         match &observation.fact {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
-            Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) | Fact::Login(_) => {}
+            Fact::Message(message) => self.message(observation, message, out),
+            Fact::Login(login) => self.login(observation, *login, out),
+            Fact::Session(_) | Fact::Attempt(_) => {}
         }
     }
 }

@@ -8,7 +8,10 @@ use super::incident::Incident;
 use super::planned::Plan;
 use super::roads::{Road, StoredRoad};
 use super::sender::{Sender, SenderKey};
+use super::wakes::Wakes;
+use crate::observation::Vantage;
 use crate::time::Timestamp;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
 /// Stored state that is not a sender's.
@@ -16,6 +19,7 @@ use serde::{Deserialize, Serialize};
 struct Shared {
     roads: Vec<StoredRoad>,
     incidents: Vec<Incident>,
+    wakes: Vec<((Vantage, IpNet), Wakes)>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
     /// Sender-days, confirmed and dismissed incidents: what the realised rate of false alarms is made of.
@@ -44,6 +48,7 @@ impl Engine {
         let shared = Shared {
             roads: self.roads.iter().map(Road::export).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            wakes: self.wakes.iter().map(|(key, wakes)| (*key, wakes.clone())).collect(),
             plans: self.plans.clone(),
             leniencies: self.leniencies.clone(),
             told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
@@ -60,6 +65,7 @@ impl Engine {
         }
         self.incidents =
             shared.incidents.into_iter().map(|incident| (incident.sender.clone(), incident)).collect();
+        self.wakes = shared.wakes.into_iter().collect();
         self.plans = shared.plans;
         self.leniencies = shared.leniencies;
         [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed] = shared.told;

@@ -25,6 +25,10 @@ pub struct Road {
     pub recipients: Remembered,
     /// Servers called.
     pub responders: Remembered,
+    /// Domains written to.
+    pub domains: Remembered,
+    /// Domains linked to.
+    pub links: Remembered,
     deferred: Remembered,
     /// Shapes of machines.
     pub machines: Vocabulary,
@@ -42,6 +46,8 @@ pub struct Road {
 pub struct StoredRoad {
     recipients: Exported,
     responders: Exported,
+    domains: Exported,
+    links: Exported,
     deferred: Exported,
     machines: (Exported, Vec<(u64, u64)>),
     reverse_domains: (Exported, Vec<(u64, u64)>),
@@ -68,6 +74,11 @@ impl Road {
             self.machines.end_hour(at, RECIPIENT_GENERATION_SECONDS);
             self.reverse_domains.end_hour(at, RECIPIENT_GENERATION_SECONDS);
         }
+    }
+
+    /// When this road was first seen.
+    pub fn first_at(&self) -> Option<Timestamp> {
+        self.first_at
     }
 
     /// Share of the settling time that has passed, 0 to 1.
@@ -115,6 +126,8 @@ impl Road {
         StoredRoad {
             recipients: self.recipients.export(),
             responders: self.responders.export(),
+            domains: self.domains.export(),
+            links: self.links.export(),
             deferred: self.deferred.export(),
             machines: self.machines.export(),
             reverse_domains: self.reverse_domains.export(),
@@ -131,6 +144,8 @@ impl Road {
         Road {
             recipients: Remembered::import(stored.recipients),
             responders: Remembered::import(stored.responders),
+            domains: Remembered::import(stored.domains),
+            links: Remembered::import(stored.links),
             deferred: Remembered::import(stored.deferred),
             machines: Vocabulary::import(stored.machines),
             reverse_domains: Vocabulary::import(stored.reverse_domains),
