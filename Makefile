@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench evaluate clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score.
 demo:
@@ -21,7 +21,12 @@ lint:
 # commits and the sinks deliver in a second.
 bench:
 	@.ci/install
-	cargo bench --bench whole_way --bench store --bench sinks
+	cargo bench --bench judge --bench whole_way --bench store --bench sinks
+
+# Holds the judge and nine of the ones to beat to the same histories and worlds; prints tables, draws the curves.
+evaluate:
+	@.ci/install
+	cargo run --release --quiet --example evaluate
 
 clean:
 	cargo clean

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod baseline;
+mod contents;
 pub mod counts;
 pub mod course;
 mod decide;
@@ -27,15 +28,19 @@ mod open;
 pub mod packed;
 pub mod persist;
 pub mod planned;
+pub mod recent;
 mod roads;
+mod samples;
 pub mod sender;
 mod tables;
+pub mod wakes;
 
 use crate::company::Company;
-use crate::observation::{Fact, Observation, Tls};
+use crate::observation::{Fact, Observation, Tls, Vantage};
 use crate::time::Timestamp;
 use feedback::Leniency;
 use incident::{Incident, IncidentChange};
+use ipnet::IpNet;
 use memory::InstallKey;
 use model::Model;
 use open::OpenIncidents;
@@ -43,8 +48,9 @@ use planned::Plan;
 use roads::Road;
 use sender::{Sender, SenderKey};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use wakes::Wakes;
 
 /// What the user may set.
 #[derive(Clone, Copy, Debug)]
@@ -132,6 +138,7 @@ pub struct Engine {
     closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
     incidents: OpenIncidents,
+    wakes: BTreeMap<(Vantage, IpNet), Wakes>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
     now: Timestamp,
@@ -152,6 +159,7 @@ impl Engine {
             closed_hours: None,
             roads: [Road::default(), Road::default()],
             incidents: OpenIncidents::default(),
+            wakes: BTreeMap::new(),
             plans: Vec::new(),
             leniencies: Vec::new(),
             now: Timestamp::from_micros(i64::MIN),
@@ -197,7 +205,9 @@ impl Engine {
         match &observation.fact {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
-            Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) | Fact::Login(_) => {}
+            Fact::Message(message) => self.message(observation, message, out),
+            Fact::Login(login) => self.login(observation, *login, out),
+            Fact::Session(_) | Fact::Attempt(_) => {}
         }
     }
 }
