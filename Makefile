@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench lab fuzz screenshots package deny sbom reproducible clean
+.PHONY: demo test lint bench evaluate lab fuzz screenshots package deny sbom reproducible clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score. `make demo WEB=1` then
 # shows it in the browser.
@@ -23,7 +23,7 @@ lint:
 # commits and the sinks deliver in a second.
 bench:
 	@.ci/install
-	cargo bench --bench whole_way --bench log_speed --bench store --bench sinks
+	cargo bench --bench judge --bench whole_way --bench log_speed --bench store --bench sinks
 
 # A small company on this machine, in network namespaces: real mail servers, a span port, the sensor, three hijacks.
 # Needs root. Prints when each alert came; nothing outlives it.
@@ -60,6 +60,11 @@ reproducible:
 fuzz:
 	@.ci/install g++
 	fuzz/run
+
+# Holds the judge and nine of the ones to beat to the same histories and worlds; prints tables, draws the curves.
+evaluate:
+	@.ci/install
+	cargo run --release --quiet --example evaluate
 
 clean:
 	cargo clean

@@ -115,6 +115,8 @@ pub const ATTACHMENTS_MAX: usize = 32;
 pub const PLANNED_MAX: usize = 1_024;
 /// Bars raised by dismissals at once.
 pub const LENIENCIES_MAX: usize = 10_000;
+/// Prefixes whose wake-ups are counted; beyond them the ones longest without one are forgotten.
+pub const WAKES_MAX: usize = 65_536;
 
 // The dashboard.
 

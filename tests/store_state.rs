@@ -8,7 +8,8 @@ use portreeve::engine::memory::InstallKey;
 use portreeve::observation::Fact;
 use portreeve::store::keep::Retention;
 use portreeve::store::outbox::{Cursor, DeadLetter, Outbox};
-use portreeve::store::{HistoryRow, Moment, Store, StoreError, Trouble};
+use portreeve::store::read::{IncidentFilter, Page, Reader};
+use portreeve::store::{AlertRow, HistoryRow, Moment, Store, StoreError, Trouble};
 use portreeve::time::Timestamp;
 use rusqlite::Connection;
 use store_support::*;
@@ -136,6 +137,69 @@ fn a_file_of_version_1_is_brought_forward() {
     let rows = Outbox::open(directory.path()).unwrap().after(0, 10).unwrap();
     assert_eq!(rows.iter().map(|row| row.id.as_str()).collect::<Vec<_>>(), ["a-0", "b-0"]);
     assert!(rows.iter().all(|row| row.record.is_some()));
+    drop(store);
+    assert!(Store::open(directory.path()).unwrap().troubles.is_empty());
+}
+
+/// The tables of version 2, as they were.
+const TABLES_2: &str = "
+    CREATE TABLE meta (name TEXT PRIMARY KEY, value BLOB NOT NULL) STRICT;
+    CREATE TABLE sender (key BLOB PRIMARY KEY, state BLOB NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE position (input TEXT PRIMARY KEY, position TEXT NOT NULL, seal INTEGER NOT NULL)
+             STRICT, WITHOUT ROWID;
+    CREATE TABLE alert (
+             seq INTEGER PRIMARY KEY AUTOINCREMENT,
+             id TEXT NOT NULL UNIQUE,
+             event_at INTEGER NOT NULL,
+             incident TEXT NOT NULL,
+             record TEXT NOT NULL,
+             seal INTEGER NOT NULL,
+             severity INTEGER GENERATED ALWAYS AS (json_extract(record, '$.severity.score')) VIRTUAL
+         ) STRICT;
+    CREATE INDEX alert_by_incident ON alert (incident, seq);
+    CREATE INDEX alert_by_time ON alert (event_at);
+    CREATE TABLE sink (name TEXT PRIMARY KEY, cursor INTEGER NOT NULL, place TEXT NOT NULL,
+             seal INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE dead_letter (sink TEXT NOT NULL, seq INTEGER NOT NULL, id TEXT NOT NULL,
+             at INTEGER NOT NULL, reason TEXT NOT NULL, PRIMARY KEY (sink, seq)) STRICT, WITHOUT ROWID;
+    CREATE TABLE counter (name TEXT PRIMARY KEY, value INTEGER NOT NULL) STRICT, WITHOUT ROWID;
+    CREATE TABLE history (series TEXT NOT NULL, at INTEGER NOT NULL, value REAL NOT NULL,
+             PRIMARY KEY (series, at)) STRICT, WITHOUT ROWID;
+    CREATE VIEW incident AS SELECT incident AS id, MAX(seq) AS seq FROM alert GROUP BY incident;
+    INSERT INTO meta VALUES ('tables_version', CAST('2' AS BLOB));
+    PRAGMA user_version = 2; PRAGMA journal_mode = WAL;";
+
+#[test]
+fn a_file_of_version_2_is_brought_forward() {
+    let directory = quick_directory();
+    let key = Store::open(directory.path()).unwrap().key;
+    let path = directory.path().join("state.db");
+    std::fs::remove_file(&path).unwrap();
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch(TABLES_2).unwrap();
+    for (seq, row) in [7i64, 9].into_iter().zip(alert_rows(0, 2)) {
+        let AlertRow { id, event_at, incident, record } = &row;
+        let at = event_at.to_le_bytes();
+        let parts: [&[u8]; 5] = [b"alert", id.as_bytes(), &at, incident.as_bytes(), record.as_bytes()];
+        let seal = key.digest(&parts).cast_signed();
+        database
+            .execute(
+                "INSERT INTO alert (seq, id, event_at, incident, record, seal) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                rusqlite::params![seq, id, event_at, incident, record, seal],
+            )
+            .unwrap();
+    }
+    let seal = key.digest(&[b"sink", b"file", &7i64.to_le_bytes(), b""]).cast_signed();
+    database.execute("INSERT INTO sink VALUES ('file', 7, '', ?1)", [seal]).unwrap();
+    drop(database);
+    let store = Store::open(directory.path()).unwrap();
+    assert!(store.troubles.is_empty(), "{:?}", store.troubles);
+    let outbox = Outbox::open(directory.path()).unwrap();
+    assert_eq!(outbox.after(7, 9).unwrap().iter().map(|row| row.seq).collect::<Vec<_>>(), [9]);
+    let reader = Reader::open(directory.path()).unwrap();
+    let listed = reader.incidents(&IncidentFilter::default(), Page::default()).unwrap();
+    assert_eq!((listed.total, listed.rows[0].headline.as_str()), (2, "Alert number 1."));
+    assert_eq!((reader.sinks().unwrap()[0].waiting, listed.rows[1].alerts), (1, 1));
     drop(store);
     assert!(Store::open(directory.path()).unwrap().troubles.is_empty());
 }

@@ -54,6 +54,7 @@ impl Baseline {
                 dispersion: 1.0 / DISPERSION_PRIOR_INVERSE,
                 law: prior.law,
                 side: [0.5; SIDE_MARKS_MAX],
+                templates: model.templates_of(prior.role),
             },
         };
         baseline.predict(model, prior, bin);
@@ -135,6 +136,7 @@ impl Baseline {
             dispersion: (self.squares / self.excess.max(0.05 * self.squares)).clamp(0.3, 20.0),
             law: self.mark_law(prior),
             side: side_law(model, &self.marks),
+            templates: model.templates_of(prior.role),
         };
     }
 

@@ -144,6 +144,11 @@ impl HourCounts {
     /// Counts one delivery.
     pub fn add(&mut self, marks: &Marks) {
         self.messages = self.messages.saturating_add(1);
+        self.mark(marks);
+    }
+
+    /// Counts marks beside those of the delivery that was counted last.
+    pub fn mark(&mut self, marks: &Marks) {
         if self.counts.contains(&u16::MAX) {
             self.counts.iter_mut().for_each(|count| *count /= 2);
             self.halvings = (self.halvings + 1).min(16);

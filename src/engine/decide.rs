@@ -3,9 +3,11 @@
 //! *In*: a sender's evidence and threshold. *Out*: [`IncidentChange`]s. *Bound*: one open incident a sender.
 
 use super::Engine;
-use super::incident::{self, Change, Incident, IncidentChange, Kind};
+use super::incident::{self, Change, Evidence, Incident, IncidentChange, Kind};
 use super::judge::{Judgement, block_of};
 use super::sender::{Sender, SenderId, SenderKey};
+use super::wakes::Scan;
+use crate::company::Role;
 use crate::observation::Vantage;
 use crate::time::Timestamp;
 use std::net::IpAddr;
@@ -41,11 +43,12 @@ impl Engine {
             }
             return;
         }
-        if !accuses(sender, judged) {
+        let woke = self.scan_accuses(judged);
+        if !woke && !accuses(sender, judged) {
             return;
         }
         match &key.id {
-            SenderId::Block(block) if block.max_prefix_len() == 32 => {
+            SenderId::Block(block) if block.max_prefix_len() == 32 && !woke => {
                 let addresses = sender.episode().map_or(0, |episode| episode.addresses.len());
                 if addresses < BLOCK_ADDRESSES_MIN {
                     return;
@@ -64,6 +67,14 @@ impl Engine {
         self.open(key, judged, out);
     }
 
+    /// Whether so many dormant addresses woke that this alone accuses their block. The bar is that of an unused
+    /// sender, and ln(prefixes watched) for looking at so many.
+    fn scan_accuses(&self, judged: &Judgement) -> bool {
+        let looked_at = (self.wakes.len() as f64).max(1.0).ln();
+        let base = self.model.base_threshold(Role::Unused, self.settings.false_alarms_per_1000_sender_days);
+        judged.scan.is_some_and(|scan| scan.nats >= base + looked_at)
+    }
+
     fn open_block_of(&self, address: IpAddr) -> Option<SenderId> {
         let id = SenderId::Block(block_of(address));
         self.incidents.contains_key(&id).then_some(id)
@@ -73,11 +84,19 @@ impl Engine {
         let Some(sender) = self.senders.get(key) else { return };
         let at = sender.last_at;
         let mut incident = self.begin(&key.id, key.vantage, at, judged.threshold);
+        if self.scan_accuses(judged) {
+            incident.scan = judged.scan.map(scan_evidence);
+        }
         incident.refresh(&self.model, sender, judged.template, at);
         let normalised = incident.evidence_nats - sender.usual_per_day().ln_1p();
         incident.confidence = incident::confidence(self.model.implied_false_alarms(sender.role, normalised));
         incident.reported_messages = incident.messages;
         self.relate(&mut incident, key.vantage);
+        if let (SenderId::Block(block), true) = (&key.id, incident.scan.is_some())
+            && let Some(wakes) = self.wakes.get_mut(&(key.vantage, *block))
+        {
+            wakes.told();
+        }
         self.add_unlogged(&mut incident);
         self.counters.incidents_opened += 1;
         out.push(IncidentChange { change: Change::Opened, at, incident: incident.clone() });
@@ -117,6 +136,7 @@ impl Engine {
             explanations: Vec::new(),
             samples: Vec::new(),
             related: Vec::new(),
+            scan: None,
             reported_messages: 0,
             reported_at: at,
             suspicious_at: at,
@@ -179,6 +199,22 @@ impl Engine {
             self.acquit(&id);
             out.push(IncidentChange { change: Change::Closed, at: hour_start, incident });
         }
+    }
+}
+
+/// The wake-up scan as a reason.
+fn scan_evidence(scan: Scan) -> Evidence {
+    Evidence {
+        name: "wake_ups".into(),
+        observed: scan.woken.ceil(),
+        expected: scan.usual_per_hour,
+        unit: "addresses an hour".into(),
+        weight_nats: Some(scan.nats),
+        sentence: format!(
+            "{:.0} addresses that were silent for 30 days or ever began to send within an hour; {:.4} an hour are normal here.",
+            scan.woken.ceil(),
+            scan.usual_per_hour
+        ),
     }
 }
 

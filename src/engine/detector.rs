@@ -31,6 +31,8 @@ pub struct Expected {
     pub law: MarkLaw,
     /// Side marks: this sender's own probabilities.
     pub side: [f64; SIDE_MARKS_MAX],
+    /// Templates that are tried on it, one bit each.
+    pub templates: u8,
 }
 
 /// Evidence below which the story of an episode starts anew, nats. A busy sender's registers never all stand at
@@ -164,7 +166,15 @@ impl Detector {
         let rate_now = self.current_rate(expected);
         self.observed += 1.0;
         let volume = model.rates_per_hour.map(|extra| (expected.rate + extra) / rate_now);
-        Step { fresh, ..self.weigh(model, expected, marks, weight, volume) }
+        let change = model.regime_change;
+        Step { fresh, ..self.weigh(model, expected, marks, weight, volume, change) }
+    }
+
+    /// Judges what a message carried, or a login: marks that come beside the delivery that was counted. They say
+    /// nothing of volume, and the regime does not change between a message and its letter.
+    pub fn consider(&mut self, model: &Model, expected: &Expected, marks: &Marks) -> Step {
+        let fresh = self.evidence() < CLEAR_BELOW_NATS;
+        Step { fresh, ..self.weigh(model, expected, marks, 1.0, [1.0; RATES], 0.0) }
     }
 
     fn weigh(
@@ -174,14 +184,18 @@ impl Detector {
         marks: &Marks,
         weight: f64,
         volume: [f64; RATES],
+        regime_change: f64,
     ) -> Step {
         let own = likelihood(&expected.law, marks);
         let share = model.rates_per_hour.map(|extra| extra / (extra + expected.rate));
-        let total = self.filter(model, expected, marks, weight, own, &volume, &share);
+        let total = self.filter(model, expected, marks, weight, own, &volume, &share, regime_change);
         let (least, most) = (model.increment_min.exp(), model.increment_max.exp());
         let ceiling = model.register_max.exp();
         let (mut greatest, mut greatest_at) = (1.0, 0);
         for (index, template) in model.templates.iter().enumerate() {
+            if expected.templates & 1 << index == 0 {
+                continue;
+            }
             let ratio = likelihood(&template.law, marks) / own
                 * model.side_ratio(&template.side, &expected.side, &marks.side);
             for rate in 0..RATES {
@@ -212,6 +226,7 @@ impl Detector {
         own: f64,
         volume: &[f64; RATES],
         share: &[f64; RATES],
+        regime_change: f64,
     ) -> f64 {
         let foreign = bernoulli(expected.law.foreign, marks.foreign);
         let replaced = bernoulli(model.replaced_machine, marks.foreign);
@@ -239,8 +254,8 @@ impl Detector {
             *state *= gain;
             total += *state;
         }
-        let change = model.regime_change / states as f64;
-        let scale = (1.0 - model.regime_change) / total;
+        let change = regime_change / states as f64;
+        let scale = (1.0 - regime_change) / total;
         for state in &mut self.states[..states] {
             *state = *state * scale + change;
         }

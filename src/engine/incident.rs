@@ -122,6 +122,8 @@ pub struct Incident {
     pub samples: Vec<Sample>,
     /// Other senders of the same story.
     pub related: Vec<SenderId>,
+    /// What the wake-up scan said, where it opened the incident (blocks).
+    pub scan: Option<Evidence>,
     /// Deliveries at the last alert, and when it was.
     pub reported_messages: u64,
     /// When the last alert was.
@@ -150,11 +152,12 @@ impl Incident {
 
     /// Takes over what the sender's state says now.
     pub fn refresh(&mut self, model: &Model, sender: &Sender, template: usize, at: Timestamp) {
-        let Some(episode) = sender.episode() else { return };
+        let Some(episode) = sender.episode() else { return self.refresh_by_scan(model, template, at) };
         let expected = sender.expected(model);
         self.first_at = episode.first_at;
         self.last_at = at;
-        self.evidence_nats = sender.evidence();
+        let scan_nats = self.scan.as_ref().and_then(|scan| scan.weight_nats).unwrap_or(0.0);
+        self.evidence_nats = sender.evidence().max(scan_nats);
         self.template = model.templates[template].name.clone();
         self.messages = episode.messages;
         self.hidden = episode.hidden;
@@ -163,7 +166,21 @@ impl Incident {
         self.samples = episode.samples.clone();
         self.usual_max = evidence::usual_max(&expected, episode, at);
         self.evidence = evidence::reasons(model, episode, &expected, template, self.usual_max);
+        if let Some(scan) = &self.scan {
+            self.evidence.insert(1, scan.clone());
+        }
         self.explanations = evidence::explanations(model, episode);
+        self.kind = self.kind_of(&model.templates[template].name);
+    }
+
+    /// The wake-up scan may speak before the test has anything to say.
+    fn refresh_by_scan(&mut self, model: &Model, template: usize, at: Timestamp) {
+        let Some(scan) = &self.scan else { return };
+        self.last_at = at;
+        self.evidence_nats = scan.weight_nats.unwrap_or(0.0);
+        (self.messages, self.addresses) = (scan.observed as u64, scan.observed as u64);
+        self.evidence = vec![scan.clone()];
+        self.template = model.templates[template].name.clone();
         self.kind = self.kind_of(&model.templates[template].name);
     }
 

@@ -4,6 +4,7 @@
 //! an observation: the address, the account or client behind it, the block around it.
 
 use super::Engine;
+use super::detector::Step;
 use super::incident::IncidentChange;
 use super::marks::Marks;
 use super::memory::TraitKind;
@@ -11,11 +12,14 @@ use super::persist;
 use super::roads::{
     self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
 };
+use super::samples::{hidden_sample, sample};
 use super::sender::{QUIET_PER_DAY, Sample, Sender, SenderId, SenderKey};
+use super::wakes::{DORMANT_SECONDS, Scan, Wakes};
 use crate::company::Role;
 use crate::limits;
-use crate::mail::{Mailbox, ReversePath, Untrusted, redact_reply, redact_reverse_path, registrable_domain};
+use crate::mail::{ReversePath, registrable_domain};
 use crate::observation::{Delivery, Observation, SenderKeys, Session};
+use crate::time::Timestamp;
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
@@ -31,6 +35,8 @@ pub(super) struct Judgement {
     pub evidence: f64,
     pub template: usize,
     pub threshold: f64,
+    /// What the wake-up scan says; of blocks only.
+    pub scan: Option<Scan>,
 }
 
 impl Engine {
@@ -53,11 +59,17 @@ impl Engine {
             .as_ref()
             .map(|path| self.key.digest(&[&path.address().as_bytes().to_ascii_lowercase()]));
         let novel = recipient.map(|digest| !road.recipients.contains(digest));
-        let marks = Marks {
+        let domain = delivery.forward_path.as_ref();
+        let domain = domain.map(|path| self.key.digest(&[&registrable_domain(path.domain())]));
+        let new_domain = domain.map(|digest| !road.domains.contains(digest));
+        let mut marks = Marks {
             novel: novel.filter(|_| settled),
             verdict: delivery.reply.as_ref().and_then(verdict_class),
             ..Marks::default()
         };
+        if let Some(place) = self.model.side_mark("new_domain") {
+            marks.side.note(place, new_domain.filter(|_| marks.novel == Some(true)));
+        }
         let path = delivery.reverse_path.as_ref().map(|path| self.path_trait(path));
         let named = self.settings.recipients_named;
         let sample = || sample(observation, delivery, recipient, named);
@@ -65,6 +77,9 @@ impl Engine {
         if let Some(digest) = recipient.filter(|_| !suspected) {
             let road = &mut self.roads[observation.vantage as usize];
             road.recipients.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
+            if let Some(digest) = domain {
+                road.domains.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
+            }
         }
     }
 
@@ -97,7 +112,7 @@ impl Engine {
     }
 
     /// Which senders an observation is about, not counting the block of a quiet address.
-    fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
+    pub(super) fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
         let egress = match (keys.address, &keys.host) {
             (Some(address @ IpAddr::V6(_)), _) if self.company.host_of(address).is_none() => {
                 Some(SenderId::Block(block_of(address)))
@@ -135,21 +150,60 @@ impl Engine {
         });
         let block = block.map(|address| SenderId::Block(block_of(address)));
         let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
+        let mut scan = observation.sender.address.and_then(|address| self.woke(observation, address, marks));
         let mut suspected = false;
         let senders = [egress.as_ref(), origin.as_ref(), block.as_ref()];
         let planned = self.take_planned(senders, observation.at);
         self.counters.planned += u64::from(planned.contains(&true));
-        for (id, planned) in senders.into_iter().zip(planned).filter_map(|(id, planned)| Some((id?, planned)))
-        {
+        // The block first: what it accounts for is no story of one of its addresses.
+        let order = [(senders[2], planned[2]), (senders[0], planned[0]), (senders[1], planned[1])];
+        for (id, planned) in order.into_iter().filter_map(|(id, planned)| Some((id?, planned))) {
             let key = SenderKey { vantage: observation.vantage, id: id.clone() };
             let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
-            if let Some(judgement) = self.judge(observation, &key, path, marks, through, planned, sample) {
+            if let Some(mut judgement) = self.judge(observation, &key, path, marks, through, planned, sample)
+            {
+                if matches!(id, SenderId::Block(_)) {
+                    judgement.scan = scan.take();
+                }
                 suspected |= judgement.evidence >= judgement.amber;
                 self.decide(&key, &judgement, out);
             }
         }
         self.learn_company(observation, path, tag, suspected);
         suspected
+    }
+
+    /// Counts an address that wakes for its block; `None` where it was awake, or it is too early to tell.
+    fn woke(&mut self, observation: &Observation, address: IpAddr, marks: Marks) -> Option<Scan> {
+        let (vantage, at) = (observation.vantage, observation.at);
+        if self.company.host_of(address).is_some() {
+            return None;
+        }
+        // An address of IPv6 is no sender of its own: its /64 is, and wakes for the prefix above it.
+        let (id, prefix) = match address {
+            IpAddr::V4(_) => (SenderId::Address(address), block_of(address)),
+            IpAddr::V6(_) => return None,
+        };
+        let known = self.senders.get(&SenderKey { vantage, id });
+        if known.is_some_and(|sender| at.seconds_since(sender.last_at) < DORMANT_SECONDS) {
+            return None;
+        }
+        let road = &self.roads[vantage as usize];
+        let settled = road.settled(self.settings.settling_days, at);
+        let since = road.first_at().unwrap_or(at);
+        if self.wakes.len() >= limits::WAKES_MAX && !self.wakes.contains_key(&(vantage, prefix)) {
+            self.forget_oldest_wakes();
+        }
+        let wakes = self.wakes.entry((vantage, prefix)).or_insert_with(|| Wakes::new(since, at));
+        let scan = wakes.note(at, marks.novel != Some(false));
+        settled.then_some(scan)
+    }
+
+    fn forget_oldest_wakes(&mut self) {
+        let oldest = self.wakes.iter().min_by_key(|(key, wakes)| (wakes.last_at(), **key));
+        if let Some(key) = oldest.map(|(key, _)| *key) {
+            self.wakes.remove(&key);
+        }
     }
 
     fn quiet(&self, key: SenderKey) -> bool {
@@ -236,6 +290,11 @@ impl Engine {
             return None;
         }
         marks.reverse_path = path.map(|path| reverse_path_class(&sender.traits, road, path, settled));
+        if let (SenderId::Account(_), Some(network)) = (&key.id, seen.machine)
+            && let Some(place) = self.model.side_mark("changing_network")
+        {
+            marks.side.note(place, sender.recent().network(network));
+        }
         learn_traits(sender, seen, path);
         if through.is_some() && sender.last_egress.as_deref() != through {
             sender.last_egress = through.cloned().map(Box::new);
@@ -256,12 +315,21 @@ impl Engine {
             sender.changed = true;
             self.changed.push(key.clone());
         }
-        let base = self.model.base_threshold(sender.role, self.settings.false_alarms_per_1000_sender_days);
-        let too_early = margin > 0.0 && known_first(sender.role);
-        let usual = sender.usual_per_day().ln_1p();
+        Some(self.judgement(key, step, margin, at))
+    }
+
+    /// What a step of the test means for a sender: its threshold beside its evidence.
+    pub(super) fn judgement(&self, key: &SenderKey, step: Step, margin: f64, at: Timestamp) -> Judgement {
+        let (role, usual) = match self.senders.get(key) {
+            Some(sender) => (sender.role, sender.usual_per_day().ln_1p()),
+            None => (Role::Unused, 0.0),
+        };
+        let base = self.model.base_threshold(role, self.settings.false_alarms_per_1000_sender_days);
         let raised = self.raised_nats(&key.id, step.template, at);
+        let too_early = margin > 0.0 && known_first(role);
         let threshold = if too_early { f64::INFINITY } else { base + usual + margin + raised };
-        Some(Judgement { evidence: step.evidence, template: step.template, threshold, amber })
+        let amber = self.model.amber + margin;
+        Judgement { evidence: step.evidence, template: step.template, threshold, amber, scan: None }
     }
 
     pub(super) fn role_of(&self, id: &SenderId) -> Role {
@@ -291,7 +359,7 @@ impl Engine {
     }
 
     /// Extra evidence asked for while a road is young, nats.
-    fn margin(&self, vantage: crate::observation::Vantage) -> f64 {
+    pub(super) fn margin(&self, vantage: crate::observation::Vantage) -> f64 {
         let road = &self.roads[vantage as usize];
         let settled = road.settled_share(self.settings.settling_days, self.now);
         self.settings.unsettled_margin_nats * (1.0 - settled)
@@ -330,50 +398,5 @@ fn network_of(client: IpAddr) -> Vec<u8> {
     match client.to_canonical() {
         IpAddr::V4(v4) => v4.octets()[..3].to_vec(),
         IpAddr::V6(v6) => v6.octets()[..6].to_vec(),
-    }
-}
-
-/// An example. The recipient's name is taken out of everything, unless the settings ask for it.
-pub(super) fn sample(
-    observation: &Observation,
-    delivery: &Delivery,
-    recipient: Option<u64>,
-    named: bool,
-) -> Sample {
-    let domain = |mailbox: &Mailbox| Untrusted::bounded(mailbox.domain(), limits::PATH_BYTES_MAX);
-    let to = delivery.forward_path.as_ref();
-    let text = delivery.reply.as_ref().and_then(|reply| reply.text.as_ref());
-    let path = |path: &Untrusted| if named { path.clone() } else { redact_reverse_path(path, to) };
-    Sample {
-        at: observation.at,
-        address: observation.sender.address,
-        client: observation.sender.client,
-        responder: delivery.responder,
-        reverse_path: delivery
-            .reverse_path
-            .as_ref()
-            .map(|reverse| reverse.mailbox().map_or_else(Untrusted::default, |from| path(from.address()))),
-        forward_path: to.filter(|_| named).map(|mailbox| mailbox.address().clone()),
-        forward_domain: to.map(domain),
-        forward_path_digest: recipient,
-        code: delivery.reply.as_ref().and_then(|reply| reply.code),
-        text: text.map(|text| if named { text.clone() } else { redact_reply(text, to) }),
-        queue_id: delivery.queue_id.clone(),
-    }
-}
-
-fn hidden_sample(observation: &Observation, session: &Session) -> Sample {
-    Sample {
-        at: observation.at,
-        address: observation.sender.address,
-        client: observation.sender.client,
-        responder: Some(session.responder),
-        reverse_path: None,
-        forward_path: None,
-        forward_domain: None,
-        forward_path_digest: None,
-        code: None,
-        text: None,
-        queue_id: None,
     }
 }

@@ -11,6 +11,7 @@
 //! ```
 
 pub mod baseline;
+mod contents;
 pub mod counts;
 pub mod course;
 mod decide;
@@ -27,16 +28,20 @@ mod open;
 pub mod packed;
 pub mod persist;
 pub mod planned;
+pub mod recent;
 mod roads;
+mod samples;
 pub mod sender;
 mod tables;
 pub mod unlogged;
+pub mod wakes;
 
 use crate::company::Company;
-use crate::observation::{Fact, Observation, Tls};
+use crate::observation::{Fact, Observation, Tls, Vantage};
 use crate::time::Timestamp;
 use feedback::Leniency;
 use incident::{Incident, IncidentChange};
+use ipnet::IpNet;
 use memory::InstallKey;
 use model::Model;
 use open::OpenIncidents;
@@ -44,8 +49,9 @@ use planned::Plan;
 use roads::Road;
 use sender::{Sender, SenderKey};
 use serde::Serialize;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use wakes::Wakes;
 
 /// What the user may set.
 #[derive(Clone, Copy, Debug)]
@@ -133,6 +139,7 @@ pub struct Engine {
     closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
     incidents: OpenIncidents,
+    wakes: BTreeMap<(Vantage, IpNet), Wakes>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
     ledger: unlogged::Ledger,
@@ -154,6 +161,7 @@ impl Engine {
             closed_hours: None,
             roads: [Road::default(), Road::default()],
             incidents: OpenIncidents::default(),
+            wakes: BTreeMap::new(),
             plans: Vec::new(),
             leniencies: Vec::new(),
             ledger: unlogged::Ledger::default(),
@@ -201,7 +209,9 @@ impl Engine {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
             Fact::Reconciled(fact) => self.reconciled(observation, fact, out),
-            Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) | Fact::Login(_) => {}
+            Fact::Message(message) => self.message(observation, message, out),
+            Fact::Login(login) => self.login(observation, *login, out),
+            Fact::Session(_) | Fact::Attempt(_) => {}
         }
     }
 }

@@ -14,7 +14,7 @@ pub const RATES: usize = 4;
 /// Most hidden states of the null: normal, replaced host, and regimes × rates.
 pub const STATES_MAX: usize = 2 + 10 * RATES;
 /// Most registers of the test: templates × rates.
-pub const REGISTERS_MAX: usize = 3 * RATES;
+pub const REGISTERS_MAX: usize = 4 * RATES;
 /// Most marks beside those of the reference model.
 pub const SIDE_MARKS_MAX: usize = 8;
 
@@ -63,6 +63,8 @@ pub struct Template {
     pub name: String,
     /// What it means, for people.
     pub says: String,
+    /// Roles that it is tried on; all where none is named.
+    pub roles: Vec<Role>,
     /// Its marks.
     pub law: MarkLaw,
     /// Its side marks.
@@ -160,6 +162,15 @@ impl Model {
         self.templates.len() * RATES
     }
 
+    /// Templates that are tried on a role, one bit each.
+    pub fn templates_of(&self, role: Role) -> u8 {
+        let tried = |template: &Template| template.roles.is_empty() || template.roles.contains(&role);
+        (0..)
+            .zip(&self.templates)
+            .filter(|(_, template)| tried(template))
+            .fold(0, |mask, (i, _)| mask | 1 << i)
+    }
+
     /// Place of a side mark.
     pub fn side_mark(&self, name: &str) -> Option<usize> {
         self.side_marks.iter().position(|mark| mark.name == name)
@@ -173,6 +184,9 @@ impl Model {
         let mut ratio = 1.0;
         for (place, mark) in self.side_marks.iter().enumerate() {
             let (Some(set), Some(p)) = (seen.get(place), law[place]) else { continue };
+            // Whatever else it is, it has these marks at least as often as the sender itself: what a sender was
+            // slowly taught must not become an argument for it.
+            let p = p.max(own[place]);
             let of_mark = if set { p / own[place] } else { (1.0 - p) / (1.0 - own[place]) };
             ratio *= if mark.exponent == 1.0 { of_mark } else { of_mark.powf(mark.exponent) };
         }

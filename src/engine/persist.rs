@@ -11,8 +11,10 @@ use super::planned::Plan;
 use super::roads::{Road, RoadRest, SETS, StoredRoad};
 use super::sender::{Sender, SenderId, SenderKey};
 use super::unlogged::Ledger;
+use super::wakes::Wakes;
 use crate::observation::Vantage;
 use crate::time::Timestamp;
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 
@@ -21,6 +23,7 @@ use std::collections::BTreeMap;
 struct Shared {
     roads: Vec<StoredRoad>,
     incidents: Vec<Incident>,
+    wakes: Vec<((Vantage, IpNet), Wakes)>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
     /// Sender-days, confirmed and dismissed incidents: what the realised rate of false alarms is made of.
@@ -50,6 +53,7 @@ pub(super) fn closed_hour(key: &SenderKey, sender: &Sender, at: Timestamp) -> Op
 #[derive(Serialize, Deserialize)]
 struct Rest {
     roads: Vec<RoadRest>,
+    wakes: Vec<((Vantage, IpNet), Wakes)>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
     told: [u64; 3],
@@ -98,9 +102,9 @@ impl StoredShared {
     pub fn whole(self) -> Option<Vec<u8>> {
         let (roads, mut incidents, rest) = self.read()?;
         incidents.sort_by(|a, b| a.sender.cmp(&b.sender));
-        let Rest { plans, leniencies, told, ledger, now, .. } = rest;
+        let Rest { wakes, plans, leniencies, told, ledger, now, .. } = rest;
         let roads = roads.iter().map(Road::export).collect();
-        postcard::to_allocvec(&Shared { roads, incidents, plans, leniencies, told, ledger, now }).ok()
+        postcard::to_allocvec(&Shared { roads, incidents, wakes, plans, leniencies, told, ledger, now }).ok()
     }
 }
 
@@ -160,6 +164,7 @@ impl Engine {
         }
         let rest = Rest {
             roads: self.roads.iter_mut().map(Road::rest).collect(),
+            wakes: self.wakes.iter().map(|(key, wakes)| (*key, wakes.clone())).collect(),
             plans: self.plans.clone(),
             leniencies: self.leniencies.clone(),
             told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
@@ -192,6 +197,7 @@ impl Engine {
 
     fn take_back(&mut self, incidents: Vec<Incident>, rest: Rest, stored: bool) {
         self.incidents = OpenIncidents::restore(incidents, stored);
+        self.wakes = rest.wakes.into_iter().collect();
         self.plans = rest.plans;
         self.leniencies = rest.leniencies;
         [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed] = rest.told;
@@ -205,6 +211,7 @@ impl Engine {
         let shared = Shared {
             roads: self.roads.iter().map(Road::export).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            wakes: self.wakes.iter().map(|(key, wakes)| (*key, wakes.clone())).collect(),
             plans: self.plans.clone(),
             leniencies: self.leniencies.clone(),
             told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
@@ -217,11 +224,11 @@ impl Engine {
     /// Takes back what [`Engine::export_shared`] gave. `false` where it cannot be read.
     pub fn import_shared(&mut self, blob: &[u8]) -> bool {
         let Ok(shared) = postcard::from_bytes::<Shared>(blob) else { return false };
-        let Shared { roads, incidents, plans, leniencies, told, ledger, now } = shared;
+        let Shared { roads, incidents, wakes, plans, leniencies, told, ledger, now } = shared;
         for (road, stored) in self.roads.iter_mut().zip(roads) {
             *road = Road::import(stored);
         }
-        let rest = Rest { roads: Vec::new(), plans, leniencies, told, ledger, now };
+        let rest = Rest { roads: Vec::new(), wakes, plans, leniencies, told, ledger, now };
         self.take_back(incidents, rest, false);
         true
     }

@@ -106,6 +106,13 @@ impl Engine {
         [by_egress, by_origin, by_egress]
     }
 
+    /// Whether a plan of a sender runs, be it used up or not.
+    pub(super) fn plan_runs(&self, sender: &SenderId, at: Timestamp) -> bool {
+        self.plans.iter().any(|plan| {
+            plan.planned.sender == *sender && (plan.planned.from..plan.planned.until).contains(&at)
+        })
+    }
+
     /// Forgets plans that ended a day ago: what comes late was still planned.
     pub(super) fn drop_ended_plans(&mut self) {
         let now = self.now;

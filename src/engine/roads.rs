@@ -25,6 +25,10 @@ pub struct Road {
     pub recipients: Remembered,
     /// Servers called.
     pub responders: Remembered,
+    /// Domains written to.
+    pub domains: Remembered,
+    /// Domains linked to.
+    pub links: Remembered,
     deferred: Remembered,
     /// Shapes of machines.
     pub machines: Vocabulary,
@@ -42,6 +46,8 @@ pub struct Road {
 pub struct StoredRoad {
     recipients: Exported,
     responders: Exported,
+    domains: Exported,
+    links: Exported,
     deferred: Exported,
     machines: (Exported, Vec<(u64, u64)>),
     reverse_domains: (Exported, Vec<(u64, u64)>),
@@ -53,7 +59,8 @@ pub struct StoredRoad {
 }
 
 /// What a road remembers in sets, in the order of [`Road::sets`].
-pub const SETS: [&str; 5] = ["recipients", "responders", "deferred", "machines", "reverse_domains"];
+pub const SETS: [&str; 7] =
+    ["recipients", "responders", "domains", "links", "deferred", "machines", "reverse_domains"];
 
 /// What a road remembers beside its sets.
 #[derive(Serialize, Deserialize)]
@@ -74,6 +81,8 @@ impl Road {
         [
             &mut self.recipients,
             &mut self.responders,
+            &mut self.domains,
+            &mut self.links,
             &mut self.deferred,
             self.machines.known_mut(),
             self.reverse_domains.known_mut(),
@@ -97,13 +106,16 @@ impl Road {
     /// From its sets and the rest.
     pub fn restore(rest: RoadRest, mut stored: [StoredSet; SETS.len()]) -> Road {
         let mut place = 0;
-        let [recipients, responders, deferred, machines, reverse_domains] = stored.each_mut().map(|stored| {
-            place += 1;
-            Remembered::restore(rest.places[place - 1], stored)
-        });
+        let [recipients, responders, domains, links, deferred, machines, reverse_domains] =
+            stored.each_mut().map(|stored| {
+                place += 1;
+                Remembered::restore(rest.places[place - 1], stored)
+            });
         Road {
             recipients,
             responders,
+            domains,
+            links,
             deferred,
             machines: Vocabulary::restore(machines, rest.machines_waiting),
             reverse_domains: Vocabulary::restore(reverse_domains, rest.reverse_domains_waiting),
@@ -130,6 +142,11 @@ impl Road {
             self.machines.end_hour(at, RECIPIENT_GENERATION_SECONDS);
             self.reverse_domains.end_hour(at, RECIPIENT_GENERATION_SECONDS);
         }
+    }
+
+    /// When this road was first seen.
+    pub fn first_at(&self) -> Option<Timestamp> {
+        self.first_at
     }
 
     /// Share of the settling time that has passed, 0 to 1.
@@ -177,6 +194,8 @@ impl Road {
         StoredRoad {
             recipients: self.recipients.export(),
             responders: self.responders.export(),
+            domains: self.domains.export(),
+            links: self.links.export(),
             deferred: self.deferred.export(),
             machines: self.machines.export(),
             reverse_domains: self.reverse_domains.export(),
@@ -193,6 +212,8 @@ impl Road {
         Road {
             recipients: Remembered::import(stored.recipients),
             responders: Remembered::import(stored.responders),
+            domains: Remembered::import(stored.domains),
+            links: Remembered::import(stored.links),
             deferred: Remembered::import(stored.deferred),
             machines: Vocabulary::import(stored.machines),
             reverse_domains: Vocabulary::import(stored.reverse_domains),

@@ -13,6 +13,7 @@ use super::marks::Marks;
 use super::memory::Traits;
 use super::model::{MarkLaw, Model, REGISTERS_MAX, SIDE_MARKS_MAX, STATES_MAX};
 use super::packed::{Small, array};
+use super::recent::Recent;
 use crate::company::Role;
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
@@ -74,6 +75,7 @@ pub struct Sender {
     test: StoredTest,
     learned: StoredBaseline,
     episode: Option<Box<Episode>>,
+    recent: Option<Box<Recent>>,
     /// Whether the store has not seen this state yet.
     #[serde(skip)]
     pub(super) changed: bool,
@@ -123,6 +125,7 @@ impl Sender {
             test: StoredTest::new(&Detector::default()),
             learned: StoredBaseline::new(&baseline),
             episode: None,
+            recent: None,
             changed: false,
         }
     }
@@ -139,12 +142,12 @@ impl Sender {
 
     /// Expected rate of every bin of the week, messages per hour.
     pub fn week(&self, model: &Model) -> Vec<f64> {
-        self.learned.get(model).week(model.prior(self.role))
+        self.learned.get(model, self.role).week(model.prior(self.role))
     }
 
     /// What is expected now.
     pub fn expected(&self, model: &Model) -> Expected {
-        self.learned.expected(model)
+        self.learned.expected(model, self.role)
     }
 
     /// Messages in the hour under way, and most that are normal in it.
@@ -180,7 +183,7 @@ impl Sender {
             hour: std::mem::take(&mut self.hour),
             hour_suspicious: self.hour_suspicious,
             test: self.test.get(),
-            learned: self.learned.get(model),
+            learned: self.learned.get(model, self.role),
             amber,
         };
         course.advance(model, model.prior(self.role), clock, to, &mut self.traits);
@@ -194,7 +197,7 @@ impl Sender {
     /// Judges one delivery and counts it. From `amber` nats on, nothing is learned of the hour. Call
     /// [`Sender::advance`] first.
     pub fn deliver(&mut self, model: &Model, amber: f64, at: Timestamp, marks: &Marks) -> Step {
-        let expected = self.learned.expected(model);
+        let expected = self.learned.expected(model, self.role);
         let weight = course::weight(model, self.messages, self.last_at, at);
         let mut test = self.test.get();
         test.wait(model, &expected, at.seconds_since(self.clock));
@@ -208,6 +211,31 @@ impl Sender {
         step
     }
 
+    /// Judges what a message carried or a login showed, beside the delivery that was counted. Call
+    /// [`Sender::advance`] first.
+    pub fn consider(&mut self, model: &Model, amber: f64, at: Timestamp, marks: &Marks) -> Step {
+        let expected = self.learned.expected(model, self.role);
+        let mut test = self.test.get();
+        test.wait(model, &expected, at.seconds_since(self.clock));
+        let step = test.consider(model, &expected, marks);
+        self.test = StoredTest::new(&test);
+        self.hour.mark(marks);
+        self.hour_suspicious |= step.evidence >= amber;
+        self.clock = self.clock.max(at);
+        if !step.clear {
+            let episode = self.episode.get_or_insert_with(Box::default);
+            episode.add_marks(at, marks);
+            episode.explain(model, &expected, marks);
+            episode.peak_nats = episode.peak_nats.max(step.evidence);
+        }
+        step
+    }
+
+    /// What it sent just before; made at the first use.
+    pub fn recent(&mut self) -> &mut Recent {
+        self.recent.get_or_insert_with(Box::default)
+    }
+
     /// Notes a delivery since the change point. `sample` is asked for only while more examples are wanted.
     pub fn remember(
         &mut self,
@@ -217,7 +245,7 @@ impl Sender {
         address: Option<IpAddr>,
         sample: impl FnOnce() -> Sample,
     ) {
-        let expected = self.learned.expected(model);
+        let expected = self.learned.expected(model, self.role);
         let hidden = marks.verdict.is_none() && marks.reverse_path.is_none();
         let episode = self.episode.get_or_insert_with(Box::default);
         episode.add(at, marks, address, sample);
@@ -250,7 +278,9 @@ impl Sender {
 
     /// Bytes of this state beside the recipient sketch: the structure and what hangs on it.
     pub fn bytes(&self) -> usize {
-        size_of::<Sender>() + self.traits.heap_bytes()
+        size_of::<Sender>()
+            + self.traits.heap_bytes()
+            + self.recent.as_ref().map_or(0, |_| size_of::<Recent>())
     }
 }
 
@@ -291,7 +321,7 @@ impl StoredBaseline {
         }
     }
 
-    fn get(&self, model: &Model) -> Baseline {
+    fn get(&self, model: &Model, role: Role) -> Baseline {
         Baseline {
             messages: self.messages.map(Small::get),
             hours: self.hours.map(|hours| f64::from(hours) / HOURS_UNIT),
@@ -299,17 +329,18 @@ impl StoredBaseline {
             squares: f64::from(self.squares),
             marks: self.counts.get(),
             level: f64::from(self.level),
-            expected: self.expected(model),
+            expected: self.expected(model, role),
         }
     }
 
-    fn expected(&self, model: &Model) -> Expected {
+    fn expected(&self, model: &Model, role: Role) -> Expected {
         let [novel, v0, v1, v2, v3, p0, p1, p2, foreign] = self.law.map(Small::get);
         Expected {
             rate: f64::from(self.rate),
             dispersion: f64::from(self.dispersion),
             law: MarkLaw { novel, verdict: [v0, v1, v2, v3], reverse_path: [p0, p1, p2], foreign },
             side: self.side_law(model),
+            templates: model.templates_of(role),
         }
     }
 

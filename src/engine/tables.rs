@@ -135,6 +135,8 @@ struct HijackFile {
 struct TemplateFile {
     name: String,
     says: String,
+    #[serde(default)]
+    roles: Vec<Role>,
     marks: MarksFile,
     #[serde(default)]
     side: BTreeMap<String, Number<f64>>,
@@ -290,7 +292,7 @@ fn regime(file: RegimeFile, marks: &[SideMark]) -> Result<Regime, String> {
 
 fn template(file: TemplateFile, marks: &[SideMark]) -> Result<Template, String> {
     let (law, side) = (file.marks.law()?, side_law(file.side, marks)?);
-    Ok(Template { name: file.name, says: file.says, law, side })
+    Ok(Template { name: file.name, says: file.says, roles: file.roles, law, side })
 }
 
 fn role_prior(file: RoleFile, budgets: &[f64]) -> Result<RolePrior, String> {
@@ -346,7 +348,7 @@ mod tests {
     #[test]
     fn the_shipped_baselines_are_whole() {
         let model = shipped().unwrap();
-        assert_eq!(model.registers(), 12);
+        assert_eq!(model.registers(), 16);
         for role in [
             Role::MailRelay,
             Role::BulkSender,

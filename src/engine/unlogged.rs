@@ -191,7 +191,7 @@ impl Engine {
                     .as_ref()
                     .map(|path| self.key.digest(&[&path.address().as_bytes().to_ascii_lowercase()]));
                 let at = Observation { at: fact.seen_at, ..observation.clone() };
-                super::judge::sample(&at, delivery, digest, self.settings.recipients_named)
+                super::samples::sample(&at, delivery, digest, self.settings.recipients_named)
             }
             None => Sample {
                 at: fact.seen_at,

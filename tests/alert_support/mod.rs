@@ -101,6 +101,7 @@ pub fn change_with(what: Change, sender: SenderId, text: &mut dyn FnMut() -> Vec
         }],
         samples,
         related,
+        scan: None,
         reported_messages: 1_000,
         reported_at: at(600),
         suspicious_at: at(840),
