@@ -155,7 +155,7 @@ fn days(plane: &Plane) -> Markup {
         @for at in ticks {
             @let stamp = Timestamp::from_micros(at).to_rfc3339();
             line.axis x1=(plane.x(at)) x2=(plane.x(at)) y1=(HEIGHT - BOTTOM) y2=(HEIGHT - BOTTOM + 4.0) {}
-            text x=(plane.x(at)) y=(HEIGHT - 5.0) text-anchor="middle" {
+            text x=(plane.x(at)) y=(HEIGHT - 5.0) text-anchor="middle" data-at=(stamp) data-form=(if hours { "hour" } else { "day" }) {
                 @if hours { (stamp.get(11..16).unwrap_or_default()) } @else { (day_of(&stamp)) }
             }
         }

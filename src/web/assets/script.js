@@ -2,6 +2,8 @@
 "use strict";
 (() => {
   const format = new Intl.DateTimeFormat(undefined, { weekday: "short", day: "numeric", month: "short", hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const hour = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
+  const day = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "short" });
   const zone = Intl.DateTimeFormat().resolvedOptions().timeZone || "local time";
 
   // Times in the viewer's zone; UTC stays on hover.
@@ -9,6 +11,10 @@
     for (const time of root.querySelectorAll("time[datetime]")) {
       const at = new Date(time.dateTime.replace(/(\.\d{3})\d*Z$/, "$1Z"));
       if (!Number.isNaN(at.getTime())) time.textContent = format.format(at);
+    }
+    for (const tick of root.querySelectorAll("svg text[data-at]")) {
+      const at = new Date(tick.dataset.at.replace(/(\.\d{3})\d*Z$/, "$1Z"));
+      if (!Number.isNaN(at.getTime())) tick.textContent = (tick.dataset.form === "hour" ? hour : day).format(at);
     }
     const shown = document.getElementById("zone");
     if (shown) shown.textContent = zone + "; hover for UTC";
