@@ -163,6 +163,12 @@ class Company:
 
     def disagreements(self):
         """What the wire road counted in the recorded mirror, against what the receivers say they answered in the clear."""
+        # Nobody may speak while the two are compared: queues would be tried again.
+        for relay in self.relays:
+            relay.stop()
+        if self.exim.there:
+            self.exim.process.terminate()
+        time.sleep(1)
         self.recording.terminate()
         self.recording.wait()
         done = subprocess.run([PROGRAM, "replay", LAB / "mirror.pcap", "-c", self.config, "--state", LAB / "witness",
