@@ -151,7 +151,13 @@ class Company:
         """Ends the sensor as systemd would; gives the seconds it took and its exit code."""
         began = time.monotonic()
         self.sensor.send_signal(signal.SIGTERM)
-        code = self.sensor.wait(timeout=30)
+        try:
+            code = self.sensor.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            for task in sorted(Path("/proc/%d/task" % self.sensor.pid).iterdir()):
+                says = [(task / name).read_text().strip().splitlines()[:6] for name in ("comm", "wchan", "syscall", "stack")]
+                print("lab: the sensor hangs: thread %s %s" % (task.name, says))
+            raise
         return time.monotonic() - began, code
 
     # A second witness of the wire.
