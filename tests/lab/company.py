@@ -151,7 +151,13 @@ class Company:
         """Ends the sensor as systemd would; gives the seconds it took and its exit code."""
         began = time.monotonic()
         self.sensor.send_signal(signal.SIGTERM)
-        code = self.sensor.wait(timeout=30)
+        try:
+            code = self.sensor.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            for task in sorted(Path("/proc/%d/task" % self.sensor.pid).iterdir()):
+                says = [(task / name).read_text().strip().splitlines()[:6] for name in ("comm", "wchan", "syscall", "stack")]
+                print("lab: the sensor hangs: thread %s %s" % (task.name, says))
+            raise
         return time.monotonic() - began, code
 
     # A second witness of the wire.
@@ -163,6 +169,12 @@ class Company:
 
     def disagreements(self):
         """What the wire road counted in the recorded mirror, against what the receivers say they answered in the clear."""
+        # Nobody may speak while the two are compared: queues would be tried again.
+        for relay in self.relays:
+            relay.stop()
+        if self.exim.there:
+            self.exim.process.terminate()
+        time.sleep(1)
         self.recording.terminate()
         self.recording.wait()
         done = subprocess.run([PROGRAM, "replay", LAB / "mirror.pcap", "-c", self.config, "--state", LAB / "witness",

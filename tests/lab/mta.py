@@ -138,6 +138,9 @@ class Postfix:
         if not self.log.exists():
             self.log.touch()
 
+    def stop(self):
+        chosen(self.space, "postfix", "-c", self.at / "conf", "stop", timeout=30)
+
 
 EXIM = """\
 primary_hostname = app1.{domain}
