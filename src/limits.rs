@@ -108,3 +108,10 @@ pub const HEADER_BYTES_MAX: usize = 255;
 pub const URL_DOMAINS_MAX: usize = 64;
 /// Attachments described for one message.
 pub const ATTACHMENTS_MAX: usize = 32;
+
+// Fragments of IP datagrams.
+
+/// Datagrams that wait for fragments at once.
+pub const FRAGMENTED_DATAGRAMS_MAX: usize = 4_096;
+/// Octets of fragments kept, with what each costs beside them; Linux keeps as much (`ipfrag_high_thresh`).
+pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;
