@@ -109,10 +109,10 @@ fn median(mut took: Vec<Duration>) -> Duration {
 /// Reads every packet with libpcap and decodes it with etherparse.
 fn read_and_decode(path: &Path) -> Duration {
     let began = Instant::now();
-    let mut file = CaptureFile::open(path).expect("a capture");
+    let mut file = pcap::Capture::from_file(path).expect("a capture");
     let mut payload_bytes = 0usize;
-    while let Ok(Some(packet)) = file.next() {
-        if let Ok(sliced) = etherparse::LaxSlicedPacket::from_ethernet(packet.bytes)
+    while let Ok(packet) = file.next_packet() {
+        if let Ok(sliced) = etherparse::LaxSlicedPacket::from_ethernet(packet.data)
             && let Some(etherparse::TransportSlice::Tcp(tcp)) = sliced.transport
         {
             payload_bytes += tcp.payload().len();

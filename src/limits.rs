@@ -179,7 +179,15 @@ pub const PATTERNS_BYTES_MAX: usize = 10 << 20;
 pub const LINES_WAITING_MAX: usize = 4_096;
 /// Connections that bring syslog to one listener at once.
 pub const SYSLOG_CONNECTIONS_MAX: usize = 256;
+
 // State.
 
 /// Changes of a remembered set that are stored one by one at least, before it is worth to store it whole again.
 pub const JOURNAL_CHANGES_MIN: usize = 65_536;
+
+// Fragments of IP datagrams.
+
+/// Datagrams that wait for fragments at once.
+pub const FRAGMENTED_DATAGRAMS_MAX: usize = 4_096;
+/// Octets of fragments kept, with what each costs beside them; Linux keeps as much (`ipfrag_high_thresh`).
+pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;

@@ -4,6 +4,7 @@
 //! one error that says so. *Bound*: compressed input is spooled into an unnamed temporary file, limited
 //! in size and in expansion. *Spec*: draft-ietf-opsawg-pcap, draft-ietf-opsawg-pcapng, RFC 1952.
 
+use super::classic::{Classic, Stop};
 use super::{CaptureError, LinkType, Packet, captured_at};
 use crate::limits;
 use crate::time::Timestamp;
@@ -31,16 +32,22 @@ pub fn looks_like_capture(head: &[u8]) -> bool {
 /// An open capture file.
 pub struct CaptureFile {
     name: String,
-    capture: Capture<Offline>,
-    link: LinkType,
+    reader: Reader,
     packets: u64,
     /// The compressed input itself was cut: said once everything was handed out.
     cut_short: bool,
     ended: bool,
     /// Time and original length of a packet that was looked at before its turn; its bytes are beside it.
     peeked: Option<(Timestamp, u32)>,
+    peeked_link: LinkType,
     peeked_bytes: Vec<u8>,
     peeked_error: Option<CaptureError>,
+}
+
+/// What takes the packets out of the file.
+enum Reader {
+    Classic(Classic),
+    Libpcap(Capture<Offline>, LinkType),
 }
 
 impl CaptureFile {
@@ -80,17 +87,24 @@ impl CaptureFile {
     }
 
     fn from_file(file: &File, name: String, cut_short: bool) -> Result<CaptureFile, CaptureError> {
-        // libpcap opens by name; the descriptor's name is valid for unnamed files and any path bytes.
-        let path = format!("/proc/self/fd/{}", file.as_raw_fd());
-        let capture = Capture::from_file(path).map_err(|error| reading_error(&name, 0, &error))?;
+        let reader = match Classic::open(file) {
+            Some(classic) => Reader::Classic(classic),
+            None => {
+                // libpcap opens by name; the descriptor's name is valid for unnamed files and any path bytes.
+                let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+                let capture = Capture::from_file(path).map_err(|error| reading_error(&name, 0, &error))?;
+                let link = LinkType(capture.get_datalink().0);
+                Reader::Libpcap(capture, link)
+            }
+        };
         Ok(CaptureFile {
             name,
-            link: LinkType(capture.get_datalink().0),
-            capture,
+            reader,
             packets: 0,
             cut_short,
             ended: false,
             peeked: None,
+            peeked_link: LinkType(0),
             peeked_bytes: Vec::new(),
             peeked_error: None,
         })
@@ -104,8 +118,8 @@ impl CaptureFile {
             match self.read() {
                 Ok(Some(packet)) => {
                     bytes.extend_from_slice(packet.bytes);
-                    let stamp = (packet.at, packet.original_bytes);
-                    self.peeked = Some(stamp);
+                    let (stamp, link) = ((packet.at, packet.original_bytes), packet.link);
+                    (self.peeked, self.peeked_link) = (Some(stamp), link);
                 }
                 Ok(None) => {}
                 Err(error) => self.peeked_error = Some(error),
@@ -123,7 +137,12 @@ impl CaptureFile {
             return Err(error);
         }
         if let Some((at, original_bytes)) = self.peeked.take() {
-            return Ok(Some(Packet { at, link: self.link, bytes: &self.peeked_bytes, original_bytes }));
+            return Ok(Some(Packet {
+                at,
+                link: self.peeked_link,
+                bytes: &self.peeked_bytes,
+                original_bytes,
+            }));
         }
         self.read()
     }
@@ -137,17 +156,33 @@ impl CaptureFile {
         if self.ended {
             return Ok(None);
         }
-        match self.capture.next_packet() {
-            Ok(packet) => {
-                self.packets += 1;
-                Ok(Some(Packet {
+        let read = match &mut self.reader {
+            Reader::Classic(classic) => match classic.next() {
+                Ok(packet) => Ok(packet),
+                Err(stop) => Err(match stop {
+                    Stop::Cut => CaptureError::Truncated { name: self.name.clone(), packets: self.packets },
+                    Stop::Damage(detail) => {
+                        CaptureError::Damaged { name: self.name.clone(), packets: self.packets, detail }
+                    }
+                }),
+            },
+            Reader::Libpcap(capture, link) => match capture.next_packet() {
+                Ok(packet) => Ok(Some(Packet {
                     at: captured_at(packet.header),
-                    link: self.link,
+                    link: *link,
                     bytes: packet.data,
                     original_bytes: packet.header.len,
-                }))
+                })),
+                Err(pcap::Error::NoMorePackets) => Ok(None),
+                Err(error) => Err(reading_error(&self.name, self.packets, &error)),
+            },
+        };
+        match read {
+            Ok(Some(packet)) => {
+                self.packets += 1;
+                Ok(Some(packet))
             }
-            Err(pcap::Error::NoMorePackets) => {
+            Ok(None) => {
                 self.ended = true;
                 if self.cut_short {
                     return Err(CaptureError::Truncated { name: self.name.clone(), packets: self.packets });
@@ -156,7 +191,7 @@ impl CaptureFile {
             }
             Err(error) => {
                 self.ended = true;
-                Err(reading_error(&self.name, self.packets, &error))
+                Err(error)
             }
         }
     }

@@ -4,10 +4,13 @@
 //! *Bound*: one packet at a time; spooled files by `limits::SPOOLED_CAPTURE_BYTES_MAX`.
 //! *Spec*: pcap and pcapng (draft-ietf-opsawg-pcap, -pcapng), the link types of tcpdump.org.
 
+mod classic;
 pub mod file;
+pub mod fragments;
 pub mod health;
 pub mod link;
 pub mod live;
+mod tunnel;
 
 pub use file::{CaptureFile, looks_like_capture};
 pub use health::{Blindness, Health, Notice, Sight};

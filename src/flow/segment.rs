@@ -162,7 +162,8 @@ fn ones_sum(bytes: &[u8]) -> u64 {
     last[..rest.len()].copy_from_slice(rest);
     words.fold(u64::from(u32::from_ne_bytes(last)), |sum, word| {
         let word = word.first_chunk().copied().unwrap_or_default();
-        sum + u64::from(u32::from_ne_bytes(word))
+        // Too short to overflow; a checked addition would cost most of the time.
+        sum.wrapping_add(u64::from(u32::from_ne_bytes(word)))
     })
 }
 

@@ -15,6 +15,7 @@ pub mod attachment;
 pub mod auth;
 pub mod command;
 pub mod content;
+mod counters;
 pub mod data;
 pub mod line;
 pub mod opaque;
@@ -25,20 +26,20 @@ mod starttls;
 mod step;
 pub mod transaction;
 
-use crate::capture::link::ip_slice;
-use crate::capture::{DecodeCounters, Packet, Sight, Undecodable};
+use crate::capture::fragments::Fragments;
+use crate::capture::link::{Found, FragmentSlice, IpSlice, TUNNELS_MAX, decode};
+use crate::capture::{Packet, Sight, Undecodable};
 use crate::company::Company;
 use crate::flow::connection::Surroundings;
 use crate::flow::table::{Class, FlowKey, Place, Table};
-use crate::flow::{Budget, Connection, Event, Flags, FlowCounters, Phase, Segment, Side};
+use crate::flow::{Budget, Connection, Event, Flags, Phase, Segment, Side};
 use crate::limits;
 use crate::observation::{
     Attempt, AttemptOutcome, Delivery, Fact, Message, Observation, Oddity, SenderKeys, SessionEnd, Vantage,
 };
 use crate::time::Timestamp;
-use serde::Serialize;
+pub use counters::WireCounters;
 use session::Session;
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -64,75 +65,6 @@ impl Default for WireSettings {
     fn default() -> WireSettings {
         WireSettings { ports: vec![25], content_bytes_max: 64 << 10 }
     }
-}
-
-/// What was counted on the way. Counts go on exactly when a bound is reached.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub struct WireCounters {
-    /// Frames taken.
-    pub packets: u64,
-    /// Their captured bytes.
-    pub bytes: u64,
-    /// Frames that gave no TCP segment, by reason.
-    pub undecodable: DecodeCounters,
-    /// Segments of other ports.
-    pub other_ports: u64,
-    /// Segments of connections that the company did not open.
-    pub foreign: u64,
-    /// Segments of connections that are closed or were never seen to begin, without content.
-    pub stray: u64,
-    /// Connections followed.
-    pub flows: u64,
-    /// Connections whose beginning was not captured.
-    pub flows_midstream: u64,
-    /// Handshakes completed.
-    pub answered: u64,
-    /// Connections that the responder refused.
-    pub refused: u64,
-    /// SYNs that nobody answered.
-    pub unanswered: u64,
-    /// Connections without proof of both ends that were forgotten because there were too many.
-    pub evicted_half_open: u64,
-    /// Open connections that were forgotten because there were too many.
-    pub evicted_open: u64,
-    /// What connections showed.
-    pub flow: FlowCounters,
-    /// Connections with content of both ends.
-    pub flows_two_way: u64,
-    /// Connections with content of the client only.
-    pub flows_originator_only: u64,
-    /// Connections with content of the server only.
-    pub flows_responder_only: u64,
-    /// SMTP sessions that ended.
-    pub sessions: u64,
-    /// Of these, under TLS.
-    pub sessions_tls: u64,
-    /// Messages whose end-of-data was answered.
-    pub transactions: u64,
-    /// Of these, accepted.
-    pub messages_accepted: u64,
-    /// Messages whose end was sent and whose answer was not seen.
-    pub messages_unanswered: u64,
-    /// Transactions with accepted recipients that were given up before their end.
-    pub transactions_abandoned: u64,
-    /// RCPT commands.
-    pub recipients_offered: u64,
-    /// RCPT commands answered 2xx.
-    pub recipients_accepted: u64,
-    /// RCPT commands answered 4xx or 5xx.
-    pub recipients_refused: u64,
-    /// RCPT commands whose answer was not seen.
-    pub recipients_unanswered: u64,
-    /// Accepted recipients of abandoned transactions.
-    pub recipients_abandoned: u64,
-    /// Replies that answered a command.
-    pub replies: u64,
-    /// Replies that no command could be given to.
-    pub replies_unmatched: u64,
-    /// Messages whose end the server's reply showed, not the text.
-    pub ends_by_reply: u64,
-    /// Broken manners, each time.
-    pub oddities: BTreeMap<Oddity, u64>,
 }
 
 /// Where a session puts what it finds.
@@ -187,6 +119,7 @@ struct WireFlow {
 pub struct WireRoad {
     company: Arc<Company>,
     settings: WireSettings,
+    fragments: Fragments,
     table: Table<WireFlow>,
     budget: Budget,
     held: content::Held,
@@ -199,6 +132,7 @@ impl WireRoad {
         WireRoad {
             company,
             settings,
+            fragments: Fragments::default(),
             table: Table::default(),
             budget: Budget::default(),
             held: content::Held::default(),
@@ -228,16 +162,43 @@ impl WireRoad {
     pub fn packet(&mut self, packet: &Packet<'_>, out: &mut Vec<Observation>) {
         self.counters.packets += 1;
         self.counters.bytes += packet.bytes.len() as u64;
-        let segment = match ip_slice(packet) {
-            Ok(ip) if ip.protocol != TCP => Err(Undecodable::NotTcp),
-            Ok(ip) => Segment::read(&ip).ok_or(Undecodable::BadTcp),
-            Err(reason) => Err(reason),
-        };
-        match segment {
-            Ok(segment) => self.segment(&segment, packet.at, out),
+        match decode(packet) {
+            Ok(Found::Whole(ip)) => self.datagram(&ip, packet.at, out),
+            Ok(Found::Fragment(piece)) => self.fragment(&piece, packet.at, out),
             Err(reason) => self.counters.undecodable.count(reason),
         }
         self.expire(packet.at, out);
+    }
+
+    fn datagram(&mut self, ip: &IpSlice<'_>, at: Timestamp, out: &mut Vec<Observation>) {
+        if ip.protocol != TCP {
+            return self.counters.undecodable.count(Undecodable::NotTcp);
+        }
+        match Segment::read(ip) {
+            Some(segment) => self.segment(&segment, at, out),
+            None => self.counters.undecodable.count(Undecodable::BadTcp),
+        }
+    }
+
+    fn fragment(&mut self, piece: &FragmentSlice<'_>, at: Timestamp, out: &mut Vec<Observation>) {
+        self.counters.undecodable.count(Undecodable::Fragment);
+        let mut whole = self.fragments.add(piece, at);
+        // What was put together may be a tunnel with fragments in it.
+        for _ in 0..TUNNELS_MAX {
+            let Some(assembled) = whole else { break };
+            whole = match assembled.found() {
+                Ok(Found::Whole(ip)) => {
+                    self.datagram(&ip, at, out);
+                    None
+                }
+                Ok(Found::Fragment(piece)) => self.fragments.add(&piece, at),
+                Err(reason) => {
+                    self.counters.undecodable.count(reason);
+                    None
+                }
+            };
+        }
+        self.counters.fragments = self.fragments.counters();
     }
 
     /// The input ended: closes what is open.
