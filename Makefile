@@ -1,15 +1,17 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench fuzz clean
+.PHONY: demo test lint bench lab fuzz screenshots package deny sbom reproducible clean
 
-# Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score.
+# Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score. `make demo WEB=1` then
+# shows it in the browser.
 demo:
 	@.ci/install
-	cargo run --release --quiet -- demo
+	cargo run --release --quiet -- demo $(if $(WEB),--web)
 
 # Runs every test. Tests that need ../shared, root or a package say why they skip.
 test:
 	@.ci/install
+	@.ci/install chromium chromium-driver || true
 	cargo test
 
 lint:
@@ -21,7 +23,38 @@ lint:
 # commits and the sinks deliver in a second.
 bench:
 	@.ci/install
-	cargo bench --bench whole_way --bench store --bench sinks
+	cargo bench --bench whole_way --bench log_speed --bench store --bench sinks
+
+# A small company on this machine, in network namespaces: real mail servers, a span port, the sensor, three hijacks.
+# Needs root. Prints when each alert came; nothing outlives it.
+lab:
+	@.ci/install postfix rsyslog dnsmasq-base sasl2-bin libsasl2-modules iproute2 python3 openssl
+	cargo build --release --quiet
+	tests/lab/run
+
+# Takes the pictures of docs/screenshots anew, in a real browser.
+screenshots:
+	@.ci/install chromium chromium-driver
+	PORTREEVE_SCREENSHOTS=docs/screenshots cargo test --release --test web_pages
+
+# The .deb and the .rpm in target/package; the .deb is installed, started and removed in a root of its own (needs root).
+package:
+	@.ci/install dpkg-dev
+	contrib/package test
+
+# Licences, bans, sources. Advisories need the network: `cargo deny check advisories`.
+deny:
+	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
+	cargo deny --offline check bans licenses sources
+
+# What the program is made of, in CycloneDX.
+sbom:
+	@.ci/install python3
+	python3 contrib/sbom
+
+# Two builds in two folders, the same bytes.
+reproducible:
+	contrib/reproducible
 
 # Runs each fuzz target for FUZZ_SECONDS (30) on the stable compiler. Longer runs: docs/proofs.md.
 fuzz:

@@ -4,9 +4,16 @@
 use crate::alert::budget::Rate;
 use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
+use crate::engine::planned::Planned;
+use crate::engine::sender::SenderId;
+use crate::mta::{DIALECTS, Dialect, Patterns, custom_dialect, dialect_named};
 pub use crate::sink::SinkConfig;
 use crate::smtp::WireSettings;
-use crate::time::CivilClock;
+use crate::store::keep::Retention;
+use crate::store::transfer::sender_named;
+pub use crate::tail::LogConfig;
+use crate::time::{CivilClock, Timestamp};
+use crate::web::WebConfig;
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -23,6 +30,10 @@ pub struct Config {
     pub host: Vec<HostConfig>,
     /// Where to look.
     pub source: SourceConfig,
+    /// Bulk mailings announced in advance.
+    pub planned: Vec<PlannedConfig>,
+    /// Log dialects of your own.
+    pub dialect: Vec<DialectConfig>,
     /// How to judge.
     pub detect: DetectConfig,
     /// Where to remember.
@@ -37,6 +48,8 @@ pub struct Config {
     pub sensor: Option<SensorConfig>,
     /// Where alerts go.
     pub sink: Vec<SinkConfig>,
+    /// The dashboard.
+    pub web: WebConfig,
 }
 
 /// Whose mail is watched.
@@ -70,7 +83,7 @@ pub struct HostConfig {
 pub struct SourceConfig {
     /// Interfaces with mirrored traffic.
     pub capture: Vec<CaptureConfig>,
-    /// Logs to follow.
+    /// Logs to read.
     pub log: Vec<LogConfig>,
 }
 
@@ -86,16 +99,33 @@ pub struct CaptureConfig {
     pub ports: Option<Vec<u16>>,
 }
 
-/// A log.
+/// A bulk mailing announced in advance: its sender is not judged by it, up to its bound and its end.
 #[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
-pub struct LogConfig {
-    /// Its path.
-    pub path: PathBuf,
-    /// Its dialect. Default: recognised by content.
-    pub dialect: Option<String>,
-    /// Time zone of stamps that name none. Default: the company's.
-    pub time_zone: Option<String>,
+pub struct PlannedConfig {
+    /// Who sends it: an address, a prefix, an account, or the name of a declared host.
+    pub sender: String,
+    /// From when on (RFC 3339).
+    #[schemars(with = "String")]
+    pub from: toml::value::Datetime,
+    /// Until when (RFC 3339).
+    #[schemars(with = "String")]
+    pub until: toml::value::Datetime,
+    /// Most recipients.
+    pub recipients_max: u64,
+}
+
+/// A log dialect of your own: see docs/dialects.md.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DialectConfig {
+    /// What `source.log.dialect` and `--as` call it.
+    pub name: String,
+    /// Regular expressions, each for a whole line, with named groups.
+    pub lines: Vec<String>,
+    /// Whether lines have syslog's head, which is taken off before. Default: no; then a group `time` is needed.
+    #[serde(default)]
+    pub syslog: bool,
 }
 
 /// How to judge.
@@ -122,11 +152,29 @@ impl Default for DetectConfig {
 }
 
 /// Where to remember.
-#[derive(Clone, Debug, Default, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct StateConfig {
     /// A directory of our own. Default: nothing is kept.
     pub directory: Option<PathBuf>,
+    /// Days that alerts, incidents and curves are kept. Default: 400.
+    pub keep_days: f64,
+    /// Bytes that the state file may use; above it the oldest delivered alerts go, then the mildest. Default: 2 GiB.
+    pub keep_bytes: u64,
+}
+
+impl Default for StateConfig {
+    fn default() -> StateConfig {
+        let Retention { days_max, bytes_max } = Retention::default();
+        StateConfig { directory: None, keep_days: days_max, keep_bytes: bytes_max }
+    }
+}
+
+impl StateConfig {
+    /// What the store needs.
+    pub fn retention(&self) -> Retention {
+        Retention { days_max: self.keep_days, bytes_max: self.keep_bytes }
+    }
 }
 
 /// How many alerts may leave: see docs/alerts.md, floods.
@@ -250,14 +298,47 @@ impl Config {
                     .into(),
             );
         }
+        if !(1.0..=36_500.0).contains(&self.state.keep_days) || self.state.keep_bytes < 16 << 20 {
+            return fail(
+                "state.keep_days must be at least 1, state.keep_bytes at least 16 MiB (16777216)".into(),
+            );
+        }
         zone(self.company.time_zone.as_deref())?;
+        self.planned()?;
         for log in &self.source.log {
             zone(log.time_zone.as_deref())?;
+            log.way().map_err(ConfigError)?;
         }
         for sink in &self.sink {
             sink.check().map_err(ConfigError)?;
         }
+        self.web.check().map_err(ConfigError)?;
+        for (index, dialect) in self.dialect.iter().enumerate() {
+            let name = &dialect.name;
+            if dialect_named(name).is_some() || name == "capture" || name.is_empty() {
+                return fail(format!("dialect.name {name:?} is taken: choose another"));
+            }
+            if self.dialect[..index].iter().any(|earlier| earlier.name == *name) {
+                return fail(format!("dialect.name {name:?} stands twice: choose another"));
+            }
+            patterns(dialect)?;
+        }
         Ok(())
+    }
+
+    /// The dialect of a name: one of the configuration's own, or one that is built in.
+    pub fn dialect(&self, name: &str) -> Result<&'static Dialect, ConfigError> {
+        if let Some(dialect) = dialect_named(name) {
+            return Ok(dialect);
+        }
+        match self.dialect.iter().find(|dialect| dialect.name == name) {
+            Some(dialect) => Ok(custom_dialect(name, patterns(dialect)?)),
+            None => {
+                let own = self.dialect.iter().map(|dialect| dialect.name.as_str());
+                let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).chain(own).collect();
+                Err(ConfigError(format!("dialect {name:?} is unknown: use {}", known.join(", "))))
+            }
+        }
     }
 
     /// The company as the rest of the program knows it.
@@ -271,6 +352,26 @@ impl Config {
         Ok(Company::new(self.company.networks.clone(), &self.company.domains, hosts.collect(), clock))
     }
 
+    /// The mailings announced.
+    pub fn planned(&self) -> Result<Vec<Planned>, ConfigError> {
+        let moment = |time: &toml::value::Datetime, key: &str| {
+            Timestamp::parse_rfc3339(&time.to_string()).ok_or_else(|| {
+                ConfigError(format!("planned.{key} must be like 2026-12-01T08:00:00Z, not {time}"))
+            })
+        };
+        let planned = |row: &PlannedConfig| {
+            let host = self.host.iter().find(|host| host.name.eq_ignore_ascii_case(&row.sender));
+            let sender =
+                host.map_or_else(|| sender_named(&row.sender), |host| SenderId::Address(host.address));
+            let (from, until) = (moment(&row.from, "from")?, moment(&row.until, "until")?);
+            if until <= from {
+                return Err(ConfigError("planned.until must come after planned.from".into()));
+            }
+            Ok(Planned { sender, from, until, recipients_max: row.recipients_max })
+        };
+        self.planned.iter().map(planned).collect()
+    }
+
     /// What the engine needs.
     pub fn settings(&self) -> Settings {
         Settings {
@@ -281,6 +382,11 @@ impl Config {
             ..Settings::default()
         }
     }
+}
+
+fn patterns(dialect: &DialectConfig) -> Result<Patterns, ConfigError> {
+    Patterns::new(&dialect.lines, dialect.syslog)
+        .map_err(|error| ConfigError(format!("dialect {:?}: {error}", dialect.name)))
 }
 
 /// A time zone by its IANA name; UTC where none is given.
@@ -338,7 +444,16 @@ mod tests {
             ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
             ("[content]\nmessage_max_kib = 0", "must be between 1 and 1024"),
             ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs"),
+            (
+                "[[planned]]\nsender = \"a\"\nfrom = 2026-12-01\nuntil = 2026-12-02T00:00:00Z\nrecipients_max = 1",
+                "must be like",
+            ),
             ("[[host]]\nname = \"a\"\naddress = \"nowhere\"", "line 3"),
+            (
+                "[[dialect]]\nname = \"own\"\nlines = [\"(?P<rcpt>x)\"]",
+                "unknown group 'rcpt'; known are account",
+            ),
+            ("[[dialect]]\nname = \"exim\"\nlines = [\"(?P<time>x)\"]", "is taken"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();
             assert!(error.contains(says), "{text}: {error}");

@@ -115,3 +115,76 @@ pub const ATTACHMENTS_MAX: usize = 32;
 pub const FRAGMENTED_DATAGRAMS_MAX: usize = 4_096;
 /// Octets of fragments kept, with what each costs beside them; Linux keeps as much (`ipfrag_high_thresh`).
 pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;
+
+// Planned mailings and feedback.
+
+/// Mailings planned at once.
+pub const PLANNED_MAX: usize = 1_024;
+/// Bars raised by dismissals at once.
+pub const LENIENCIES_MAX: usize = 10_000;
+
+// The dashboard.
+
+/// Connections open at once; beyond it the one that has been silent longest goes.
+pub const WEB_CONNECTIONS_MAX: usize = 128;
+/// Octets of one request's head.
+pub const WEB_HEAD_BYTES_MAX: usize = 16 << 10;
+/// Header fields of one request.
+pub const WEB_HEADERS_MAX: usize = 64;
+/// Octets of one request's body.
+pub const WEB_BODY_BYTES_MAX: usize = 16 << 10;
+/// Seconds that a request's head may take, and that a kept connection may idle.
+pub const WEB_HEAD_SECONDS_MAX: u64 = 5;
+/// Seconds that a request may take from its head to its answer.
+pub const WEB_REQUEST_SECONDS_MAX: u64 = 20;
+/// Seconds that one connection lives, streams included: browsers come back by themselves.
+pub const WEB_CONNECTION_SECONDS_MAX: u64 = 600;
+/// Browsers that follow the event stream at once.
+pub const WEB_STREAMS_MAX: usize = 64;
+/// Questions to the state that run at once.
+pub const WEB_QUERIES_MAX: usize = 3;
+/// Sessions of people who gave the password.
+pub const WEB_SESSIONS_MAX: usize = 1_000;
+/// Passwords tried in a minute, right ones included.
+pub const WEB_LOGINS_PER_MINUTE_MAX: u32 = 20;
+/// Rows of one table.
+pub const WEB_ROWS_MAX: usize = 100;
+/// Longest search text, bytes.
+pub const WEB_SEARCH_BYTES_MAX: usize = 255;
+
+// The join of wire and log.
+/// Servers whose packets and log are joined.
+pub const JOIN_SERVERS_MAX: usize = 4_096;
+/// Deliveries of one server and road that wait for their other view.
+pub const JOIN_WAITING_MAX: usize = 65_536;
+/// Sessions of one server under TLS that wait for the log.
+pub const JOIN_SESSIONS_MAX: usize = 16_384;
+/// Messages of one session under TLS that count as unlogged: how many it carried is an estimate.
+pub const JOIN_HIDDEN_MESSAGES_MAX: u32 = 2;
+
+// Dialects.
+
+/// Sessions, processes or delivery numbers that a dialect remembers for one log, per generation; two
+/// generations are kept.
+pub const LOG_SESSIONS_MAX: usize = 8_192;
+/// Octets of recipients that such sessions take before the older generation is forgotten.
+pub const LOG_SESSION_BYTES_MAX: usize = 16 << 20;
+/// Commands of one such session that wait for their answers.
+pub const LOG_PENDING_COMMANDS_MAX: usize = 256;
+/// Columns of a table that is read.
+pub const LOG_COLUMNS_MAX: usize = 256;
+/// Patterns of one user-defined dialect.
+pub const PATTERNS_MAX: usize = 64;
+/// Bytes that the compiled patterns of one user-defined dialect may take.
+pub const PATTERNS_BYTES_MAX: usize = 10 << 20;
+
+// Ways in.
+
+/// Lines of a journal, a listener or standard input that wait to be taken.
+pub const LINES_WAITING_MAX: usize = 4_096;
+/// Connections that bring syslog to one listener at once.
+pub const SYSLOG_CONNECTIONS_MAX: usize = 256;
+// State.
+
+/// Changes of a remembered set that are stored one by one at least, before it is worth to store it whole again.
+pub const JOURNAL_CHANGES_MIN: usize = 65_536;

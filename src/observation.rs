@@ -73,6 +73,40 @@ pub enum Fact {
     Session(Session),
     /// Somebody logged in to send mail, or tried to.
     Login(Login),
+    /// What both roads together say about one piece of mail.
+    Reconciled(Reconciled),
+}
+
+/// One piece of mail of a server whose packets and log are both seen. Who sent it, as far as the log knows, is in
+/// [`SenderKeys`].
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Reconciled {
+    /// Whether both roads saw it.
+    pub view: View,
+    /// The delivery as the road saw that has it; `None` for a message under TLS.
+    pub delivery: Option<Box<Delivery>>,
+    /// The server that got it.
+    pub responder: Option<IpAddr>,
+    /// When it was seen on the road that has it.
+    pub seen_at: Timestamp,
+}
+
+/// Which roads saw a piece of mail.
+#[derive(
+    Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Debug, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum View {
+    /// Both, and the receiver's answer is the same, id and all.
+    MatchedByReply,
+    /// Both, at the same server, for the same recipient, within seconds.
+    MatchedByPath,
+    /// Both: the log names mail to this server while a session under TLS was open.
+    MatchedBySession,
+    /// It left the address, and the server's log, which was being written, does not know it.
+    WireOnly,
+    /// The log has it, and it never passed the sensor.
+    LogOnly,
 }
 
 /// A SASL login at our MTA, from logs: who is in [`SenderKeys::account`], from where in

@@ -2,10 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "tests may fail loudly")]
 
+mod store_support;
+
 use portreeve::alert::Alert;
 use portreeve::alert::budget::{Budget, Rate};
 use portreeve::engine::incident::Change;
 use portreeve::limits;
+use portreeve::mail::Reply;
 use portreeve::time::Timestamp;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -130,4 +133,56 @@ fn a_budget_that_was_kept_goes_on_as_if_nothing_had_happened() {
     };
     let undisturbed = run(usize::MAX);
     assert!([1, 50, 299].into_iter().all(|stop| run(stop) == undisturbed));
+}
+
+/// Incidents through the engine: updates come at growing intervals, numbered without a gap, and the closing has the
+/// totals.
+#[test]
+fn an_incident_is_updated_ever_more_seldom_and_closed_with_its_totals() {
+    use portreeve::engine::Settings;
+    use portreeve::engine::incident::{IncidentChange, UPDATE_INTERVAL_SECONDS};
+    use portreeve::engine::memory::InstallKey;
+    let settings = Settings { settling_days: 0.05, unsettled_margin_nats: 0.0, ..Settings::default() };
+    let mut engine = store_support::engine_with(InstallKey([3; 16]), settings);
+    let mut changes: Vec<IncidentChange> = Vec::new();
+    let mut quiet_day = |from: i64, changes: &mut Vec<IncidentChange>| {
+        for n in 0..2_000 {
+            let recipient = format!("r{}@partner.example", n % 25);
+            engine.observe(&store_support::delivery((n % 25) as u32, from + n * 43, &recipient), changes);
+        }
+    };
+    quiet_day(0, &mut changes);
+    quiet_day(86_400, &mut changes);
+    assert!(changes.is_empty(), "{changes:?}");
+    let blast = 6_000;
+    for n in 0..blast {
+        let recipient = format!("x{n}@stranger{}.example", n % 50);
+        let mut observation = store_support::delivery(3, 2 * 86_400 + n * 5, &recipient);
+        let portreeve::observation::Fact::Delivery(delivery) = &mut observation.fact else { unreachable!() };
+        if n % 3 > 0 {
+            delivery.reply =
+                Some(Reply { code: Some(550), text: Some("no such user".into()), ..Reply::default() });
+        }
+        engine.observe(&observation, &mut changes);
+    }
+    for n in 0..2_000 {
+        let sender = if n % 25 == 3 { 4 } else { n % 25 };
+        let recipient = format!("r{sender}@partner.example");
+        engine
+            .observe(&store_support::delivery(sender as u32, 3 * 86_400 + n * 43, &recipient), &mut changes);
+    }
+    let kinds: Vec<Change> = changes.iter().map(|change| change.change).collect();
+    assert!(kinds.len() >= 4 && kinds[0] == Change::Opened, "{kinds:?}");
+    assert_eq!(kinds.iter().filter(|kind| **kind == Change::Opened).count(), 1);
+    assert_eq!(kinds.last(), Some(&Change::Closed));
+    for (n, pair) in changes.windows(2).enumerate() {
+        assert_eq!(pair[1].incident.sequence, n as u32 + 1);
+        if pair[1].change == Change::Updated {
+            let least = UPDATE_INTERVAL_SECONDS * f64::from(1u32 << n);
+            assert!(pair[1].at.seconds_since(pair[0].at) >= least, "update {n}");
+            assert!(pair[1].incident.messages >= 2 * pair[0].incident.messages);
+        }
+    }
+    let closed = &changes.last().unwrap().incident;
+    assert!(closed.messages >= blast as u64 - 20, "{} of {blast} messages are told", closed.messages);
 }

@@ -56,6 +56,31 @@ fn assert_valid(validator: &jsonschema::Validator, value: &Value, what: &str) {
     assert!(errors.is_empty(), "{what}: {}\n{value:#}", errors.join("\n"));
 }
 
+/// The words and numbers of every change and kind of sender stay what they are: whoever changes them sees it.
+/// `PORTREEVE_GOLDEN=write` writes the file anew.
+#[test]
+fn alerts_are_word_for_word_those_that_are_kept() {
+    let path = "tests/data/golden_alerts.ndjson";
+    let lines: String = alerts().iter().map(|alert| encode("ndjson", alert)).collect();
+    if std::env::var("PORTREEVE_GOLDEN").is_ok_and(|what| what == "write") {
+        std::fs::write(path, &lines).unwrap();
+    }
+    let kept = std::fs::read_to_string(path).unwrap();
+    for (number, (line, kept)) in lines.lines().zip(kept.lines()).enumerate() {
+        assert_eq!(line, kept, "alert {number}");
+    }
+    assert_eq!(lines.lines().count(), kept.lines().count());
+    // Severity and confidence apart; totals and what speaks for and against unblocking at the close, and only there.
+    for alert in alerts().iter().filter(|alert| alert.sender.kind != "sensor") {
+        assert!(alert.severity.score > 0 && (0.0..=1.0).contains(&alert.confidence));
+        let closed = alert.change == Change::Closed;
+        assert_eq!(alert.before_unblocking.is_empty(), !closed);
+        assert!(
+            !closed || alert.headline.contains("1912 messages") && alert.headline.contains("1100 recipients")
+        );
+    }
+}
+
 #[test]
 fn native_alerts_match_the_schema_that_we_publish() {
     let schema = alert::schema();

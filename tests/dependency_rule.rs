@@ -19,6 +19,7 @@ const ROWS: &[(&str, u8)] = &[
     ("mta", 4),
     ("smtp", 5),
     ("engine", 6),
+    ("join", 6),
     ("alert", 7),
     ("store", 8),
     ("sink", 9),
@@ -33,6 +34,7 @@ const ROWS: &[(&str, u8)] = &[
 /// Narrower than the rows: the whole list of what such a module may use.
 const ONLY: &[(&str, &[&str])] = &[
     ("engine", &["observation", "mail", "company", "time", "limits"]),
+    ("join", &["observation", "mail", "company", "time", "limits"]),
     ("mail", &["limits", "time"]),
     ("company", &["mail", "time", "limits"]),
     ("simulate", &["time", "mail", "company", "limits", "alert", "capture", "engine", "observation"]),

@@ -123,3 +123,28 @@ fn python_takes_every_event_and_document_once() {
     assert_eq!(held["ids"], serde_json::json!(ids));
     assert_eq!(held["event_ids"], serde_json::json!(ids));
 }
+
+/// The file as it arrives, read by jq and checked against the schema that we publish.
+#[test]
+fn jq_reads_every_alert_of_the_file_and_the_schema_holds() {
+    let mut world = World::new();
+    let path = world.path().join("alerts.ndjson");
+    let sinks = [config(&format!("type = \"file\"\npath = {path:?}"))];
+    world.register(&sinks);
+    world.commit(1_000);
+    assert_eq!(world.deliver(&sinks, 60)[0].delivered, 1_000);
+    let schema = jsonschema::validator_for(&portreeve::alert::schema()).unwrap();
+    let text = std::fs::read_to_string(&path).unwrap();
+    let ids: Vec<String> = world.alerts().into_iter().map(|alert| alert.id).collect();
+    for (line, id) in text.lines().zip(&ids) {
+        let value: serde_json::Value = serde_json::from_str(line).unwrap();
+        assert!(schema.is_valid(&value) && value["id"] == **id, "{line}");
+    }
+    let jq = Command::new("jq").args(["-e", "-r", ".id"]).arg(&path).output();
+    let Ok(output) = jq else {
+        eprintln!("skipped the rest: jq is not installed");
+        return;
+    };
+    assert!(output.status.success());
+    assert_eq!(String::from_utf8(output.stdout).unwrap().lines().collect::<Vec<_>>(), ids);
+}

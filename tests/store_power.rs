@@ -233,6 +233,52 @@ fn nothing_said_to_be_durable_is_lost() {
     );
 }
 
+/// The name of a step by which something becomes durable; `None` for a call that is none.
+fn step_name(call: &Call) -> Option<String> {
+    match call {
+        Call::Open { name, created: true, .. } => Some(format!("create {name}")),
+        Call::Sync { name } if name.is_empty() => Some("force the directory".into()),
+        Call::Sync { name } => Some(format!("force {name}")),
+        Call::Rename { from, to } => Some(format!("rename {from} to {to}")),
+        Call::Unlink { name } => Some(format!("unlink {name}")),
+        _ => None,
+    }
+}
+
+/// Killed, with no power lost, before and behind every step by which something becomes durable. CI takes at most ten
+/// of each name; all of them with `PORTREEVE_STEPS=1000000`.
+#[test]
+fn a_kill_around_every_durable_step_changes_nothing() {
+    if !strace_works() {
+        return;
+    }
+    let _alone = ALONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let (calls, truth) = first_run();
+    let most = campaign("PORTREEVE_STEPS", 10);
+    let (mut disk, mut said) = (Disk::default(), Said::default());
+    let mut kills: BTreeMap<String, u64> = BTreeMap::new();
+    for call in &calls {
+        let name = step_name(call);
+        let wanted = name.as_ref().is_some_and(|name| {
+            let count = kills.entry(name.clone()).or_default();
+            *count += 1;
+            *count <= most
+        });
+        let before = wanted.then(|| disk.now());
+        disk.happen(call);
+        said.hear(call);
+        for (when, image) in [("before", before), ("behind", wanted.then(|| disk.now()))] {
+            let Some(image) = image else { continue };
+            look(&image, truth.directory.path(), &said, &truth)
+                .unwrap_or_else(|wrong| panic!("killed {when} {name:?}: {wrong}"));
+        }
+    }
+    for (name, count) in &kills {
+        println!("killed before and behind: {name}, {} of {count} times", most.min(*count));
+    }
+    assert!(kills.len() >= 8, "{kills:?}");
+}
+
 /// A fault in the program, planted into the calls of a run.
 type Fault = fn(&[Call]) -> Vec<Call>;
 

@@ -5,6 +5,7 @@
 mod store_support;
 
 use portreeve::engine::memory::InstallKey;
+use portreeve::observation::Fact;
 use portreeve::store::keep::Retention;
 use portreeve::store::outbox::{Cursor, DeadLetter, Outbox};
 use portreeve::store::{HistoryRow, Moment, Store, StoreError, Trouble};
@@ -42,6 +43,42 @@ fn what_was_committed_comes_back() {
     assert!(store.load(&mut again).unwrap().is_empty());
     assert_eq!(again.senders().len(), exported.senders.len());
     assert_eq!(store.export().unwrap(), exported);
+}
+
+#[test]
+fn what_is_remembered_is_written_in_few_pieces_and_comes_back_whole() {
+    use base64::Engine as _;
+    let directory = quick_directory();
+    let mut store = Store::open(directory.path()).unwrap();
+    let mut first = engine(store.key);
+    let mut resumed = false;
+    for round in 0..300i64 {
+        for n in 0..50 {
+            let mut deferred =
+                delivery(n, round * 60, &format!("r{}@example.net", 37 * round + i64::from(n)));
+            if let (Fact::Delivery(delivery), 0) = (&mut deferred.fact, n % 3) {
+                delivery.reply.as_mut().unwrap().code = Some(if round % 2 == 0 { 450 } else { 250 });
+            }
+            first.observe(&deferred, &mut Vec::new());
+        }
+        store.commit(&mut first, &[], &[]).unwrap();
+        if round == 170 {
+            first = engine(store.key);
+            assert!(store.load(&mut first).unwrap().is_empty());
+            resumed = true;
+        }
+    }
+    assert!(resumed);
+    let exported = store.export().unwrap().shared.unwrap();
+    let stored = base64::engine::general_purpose::STANDARD.decode(exported).unwrap();
+    assert!(stored == first.export_shared(), "what is stored is not what the engine holds");
+    let pieces: i64 = Connection::open(directory.path().join("state.db"))
+        .unwrap()
+        .query_row("SELECT COUNT(*) FROM remembered WHERE name = 'wire.recipients'", [], |row| row.get(0))
+        .unwrap();
+    assert!((1..16).contains(&pieces), "{pieces} pieces of 11,000 digests");
+    drop(store);
+    assert!(Store::open(directory.path()).unwrap().troubles.is_empty());
 }
 
 #[test]
@@ -248,20 +285,21 @@ fn what_is_too_old_goes_and_leaves_no_trace_on_disk() {
     let directory = quick_directory();
     let mut store = Store::open(directory.path()).unwrap();
     let mut engine = engine(store.key);
-    let mut rows = alert_rows(0, 200);
-    for row in &mut rows[..100] {
+    // Ten thousand that are too old, and a hundred that are not.
+    let mut rows = alert_rows(0, 10_100);
+    for row in &mut rows[..10_000] {
         row.record = row.record.replace("Alert number", "CANARY-7f3a");
     }
     let history: Vec<HistoryRow> =
-        (0..100).map(|n| HistoryRow { series: "CANARY-7f3b".into(), at: n, value: 1.0 }).collect();
+        (0..10_000).map(|n| HistoryRow { series: "CANARY-7f3b".into(), at: n, value: 1.0 }).collect();
     store
         .commit_moment(&mut engine, &Moment { alerts: &rows, history: &history, ..Moment::default() })
         .unwrap();
     assert!(on_disk(directory.path(), "CANARY-7f3a") && on_disk(directory.path(), "CANARY-7f3b"));
-    let now = Timestamp::from_seconds(1_795_392_000 + 100 + 10 * 86_400);
+    let now = Timestamp::from_seconds(1_795_392_000 + 10_000 + 10 * 86_400);
     let retention = Retention { days_max: 10.0, ..Retention::default() };
     let cleared = store.clear_old(&retention, now).unwrap();
-    assert_eq!((cleared.alerts, cleared.undelivered, cleared.history), (100, 0, 100));
+    assert_eq!((cleared.alerts, cleared.undelivered, cleared.history), (10_000, 0, 10_000));
     assert!(!on_disk(directory.path(), "CANARY-7f3a") && !on_disk(directory.path(), "CANARY-7f3b"));
     assert_eq!(Outbox::open(directory.path()).unwrap().after(0, 999).unwrap().len(), 100);
 }
@@ -289,7 +327,7 @@ fn a_full_store_drops_delivered_alerts_first_then_the_mildest_and_counts_them() 
     let roomy = Retention { bytes_max: 1 << 40, ..Retention::default() };
     let now = Timestamp::from_seconds(1_795_392_000);
     assert_eq!(store.clear_old(&roomy, now).unwrap().alerts, 0);
-    let tight = Retention { bytes_max: 3 << 20, ..Retention::default() };
+    let tight = Retention { bytes_max: 4 << 20, ..Retention::default() };
     let cleared = store.clear_old(&tight, now).unwrap();
     assert_eq!(cleared.alerts, 2_000);
     assert!(cleared.undelivered > 0 && cleared.undelivered < 3_000, "{cleared:?}");

@@ -5,6 +5,7 @@
 use super::record::Severity;
 use crate::engine::incident::{Change, Incident, IncidentChange, Kind, span};
 use crate::engine::sender::SenderId;
+use crate::engine::unlogged;
 
 /// By how much mail got out and how fast it goes: what it costs to wait.
 pub fn severity(incident: &Incident) -> Severity {
@@ -32,6 +33,14 @@ pub fn headline(change: &IncidentChange, name: &str) -> String {
             incident.messages,
             span(seconds),
             incident.accepted
+        );
+    }
+    if incident.template == unlogged::TEMPLATE {
+        return format!(
+            "{} messages left {name} in {} that the log of its mail server does not know; {} would be normal.",
+            incident.messages,
+            span(seconds),
+            incident.usual_max
         );
     }
     let from = match &incident.sender {

@@ -6,9 +6,10 @@ use super::failure::{FAILED, Failure, Outcome};
 use super::inputs::{self, Input, Kind};
 use super::{print, read_config, state_directory};
 use crate::capture::{Live, LiveSettings};
-use crate::config::Config;
+use crate::config::{Config, LogConfig};
 use crate::sink::{self, SinkConfig};
 use crate::store::Store;
+use crate::tail::Way;
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -50,10 +51,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
         findings.push(about_interface(interface, vec![25], None));
     }
     for log in &config.source.log {
-        findings.push(about_log(&log.path, log.dialect.as_deref()));
+        findings.push(about_source(log, &config));
     }
     for path in &arguments.log {
-        findings.push(about_log(path, None));
+        findings.push(about_log(path, None, &config));
     }
     findings.push(match state_directory(arguments.state.as_ref(), &config) {
         Some(directory) => about_state(&directory),
@@ -111,9 +112,19 @@ fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Findi
     }
 }
 
-fn about_log(path: &Path, dialect: Option<&str>) -> Finding {
+fn about_source(log: &LogConfig, config: &Config) -> Finding {
+    let name = log.name();
+    match log.way() {
+        Err(error) => Finding::Bad(error),
+        Ok(Way::File(path)) => about_log(&path, log.dialect.as_deref(), config),
+        Ok(Way::Stdin) => Finding::Notice(format!("log {name}: cannot be read again after a restart")),
+        Ok(Way::Journal(_) | Way::Listen(_)) => Finding::Good(format!("log {name}: set up")),
+    }
+}
+
+fn about_log(path: &Path, dialect: Option<&str>, config: &Config) -> Finding {
     let name = path.display();
-    let kind = match dialect.map(Kind::parse).transpose() {
+    let kind = match dialect.map(|name| Kind::parse(name, config)).transpose() {
         Ok(kind) => kind,
         Err(failure) => return Finding::Bad(format!("log {name}: {}", failure.text)),
     };

@@ -4,18 +4,24 @@
 //! where a hijack was missed or ordinary mail was accused.
 
 use super::failure::{FAILED, Failure, Outcome};
-use super::judge::{Judge, format_named};
+use super::judge::{Judge, STATELESS_KEY, format_named};
 use super::replay::{open_all, play, road_settings};
 use super::roads::Roads;
 use super::score::read_truth;
-use super::{print, summary};
+use super::{dashboard, print, summary};
+use crate::alert::{Alert, event_at};
 use crate::config::Config;
+use crate::engine::incident::Change;
 use crate::simulate::{SimulateSettings, score::score, simulate};
 use crate::sink::Sink;
+use crate::time::Timestamp;
+use crate::web::Settings;
 use clap::Args;
 use indicatif::ProgressBar;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Try it: make a small world of mail, learn it, find the hijacks in it. Needs no configuration
 #[derive(Args)]
@@ -26,6 +32,9 @@ pub struct Arguments {
     /// Keep the world in this directory, to look at it or to replay it
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
+    /// Then show the world in the browser, stopped while most incidents are open, until Ctrl-C
+    #[arg(long, value_name = "ADDRESS:PORT", num_args = 0..=1, default_missing_value = dashboard::USUAL_PLACE)]
+    web: Option<SocketAddr>,
     /// Form of the alerts: text, ndjson or ecs
     #[arg(short, long, default_value = "text")]
     format: String,
@@ -62,6 +71,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     if let Some(directory) = &arguments.keep {
         eprintln!("\nthe world is kept in {}", directory.display());
     }
+    if let Some(listen) = arguments.web {
+        let moment = busiest(judge.alerts()).ok_or_else(|| Failure::running("nothing was found to show"))?;
+        show(&world, &config, listen, moment, &temporary.path().join("state"))?;
+    }
     Ok(
         if result.false_alarms == 0
             && result.found == result.hijacks.len() as u64
@@ -72,6 +85,67 @@ pub fn run(arguments: &Arguments) -> Outcome {
             FAILED
         },
     )
+}
+
+/// The moment at which most incidents are open: the last such opening, and a quarter of an hour more where none closes.
+fn busiest(alerts: &[Alert]) -> Option<Timestamp> {
+    let mut steps: Vec<(Timestamp, i32)> = Vec::new();
+    for alert in alerts {
+        let step = match alert.change {
+            Change::Opened => 1,
+            Change::Closed => -1,
+            Change::Updated => continue,
+        };
+        steps.extend(event_at(alert).map(|at| (at, step)));
+    }
+    steps.sort_unstable();
+    let (mut open, mut most, mut best) = (0, 0, None);
+    for (index, (at, step)) in steps.iter().enumerate() {
+        open += step;
+        if *step > 0 && open >= most {
+            most = open;
+            let room = steps.get(index + 1).map_or(f64::MAX, |(next, _)| next.seconds_since(*at));
+            best = Some(at.plus_seconds((room / 2.0).min(900.0)));
+        }
+    }
+    best
+}
+
+/// Judges the world up to a moment with a state of its own, and serves it. What is done on the pages takes effect.
+fn show(
+    world: &Path,
+    config: &Config,
+    listen: SocketAddr,
+    moment: Timestamp,
+    state: &Path,
+) -> Result<(), Failure> {
+    // The key of the run above, so that incidents have the ids that its report named.
+    std::fs::create_dir_all(state)
+        .and_then(|()| std::fs::write(state.join("install.key"), STATELESS_KEY.0))
+        .map_err(Failure::running)?;
+    let company = Arc::new(config.company().map_err(Failure::running)?);
+    let mut judge = Judge::new(config, Arc::clone(&company), Some(state))?;
+    let inputs = open_all(&files_below(world)?, None)?;
+    let mut roads = Roads::new(&company, road_settings(config, 1)?, inputs);
+    while let Some(observation) = roads.next()? {
+        if observation.at > moment {
+            break;
+        }
+        judge.observe(&observation)?;
+        if judge.waits() {
+            judge.commit(&[])?;
+        }
+    }
+    judge.commit(&[])?;
+    let mut web = config.web.clone();
+    web.listen = Some(listen);
+    let settings = web.settings().map_err(Failure::usage)?.unwrap_or_else(|| Settings::loopback(0));
+    let _running = dashboard::serve(settings, config, state, false)?;
+    eprintln!("the demo world stands still at {}; Ctrl-C ends it", moment.to_rfc3339());
+    loop {
+        std::thread::sleep(Duration::from_secs(1));
+        judge.commit(&[])?;
+    }
 }
 
 /// The logs and captures of a world, sorted by name.

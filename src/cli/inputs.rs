@@ -4,11 +4,11 @@
 
 use super::failure::Failure;
 use crate::capture::{CaptureFile, looks_like_capture};
+use crate::config::Config;
 use crate::mta::{DIALECTS, Dialect, LogRoad};
-use crate::tail::LogFile;
-use flate2::read::MultiGzDecoder;
+use crate::tail::{LogFile, Packing};
 use std::fs::File;
-use std::io::{self, Cursor, Read};
+use std::io::{self, BufReader, Cursor, Read};
 use std::path::Path;
 
 /// Bytes of an input, after decompression, by which it is recognised.
@@ -24,15 +24,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    /// Reads the value of `--as`.
-    pub fn parse(name: &str) -> Result<Kind, Failure> {
+    /// Reads the value of `--as`: `capture`, or a dialect that is built in or the configuration's own.
+    pub fn parse(name: &str, config: &Config) -> Result<Kind, Failure> {
         if name == "capture" {
             return Ok(Kind::Capture);
         }
-        DIALECTS.iter().find(|dialect| dialect.name == name).map(Kind::Log).ok_or_else(|| {
-            let names: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
-            Failure::usage(format!("--as {name}: unknown; use capture, {}", names.join(", ")))
-        })
+        config.dialect(name).map(Kind::Log).map_err(|error| Failure::usage(format!("--as {name}: {error}")))
     }
 }
 
@@ -120,7 +117,7 @@ fn open_stdin(kind: Option<Kind>) -> Result<Input, Failure> {
     }
 }
 
-/// The first bytes of a file, decompressed where it is gzip.
+/// The first bytes of a file, decompressed where it is compressed.
 fn head_of(path: &Path) -> Result<Vec<u8>, Failure> {
     let name = path.display();
     let explain = |error: io::Error| {
@@ -151,12 +148,11 @@ fn head_of(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// What can be had of the first [`HEAD_BYTES`] after decompression. A damaged file gives what comes before
 /// the damage: opening it for good says what is wrong.
-fn decompressed(reader: impl Read, raw: &[u8]) -> Vec<u8> {
-    if !raw.starts_with(&[0x1f, 0x8b]) {
-        return raw.to_vec();
-    }
+fn decompressed(reader: impl Read + Send, raw: &[u8]) -> Vec<u8> {
+    let Some(packing) = Packing::of(raw) else { return raw.to_vec() };
     let mut head = Vec::new();
-    let mut decoder = MultiGzDecoder::new(reader).take(HEAD_BYTES);
+    let Ok(decoder) = packing.unpack(BufReader::new(reader)) else { return head };
+    let mut decoder = decoder.take(HEAD_BYTES);
     let mut chunk = [0; 4096];
     while let Ok(read) = decoder.read(&mut chunk) {
         if read == 0 {

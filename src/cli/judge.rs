@@ -9,21 +9,27 @@ use crate::alert::budget::{Budget, Rate};
 use crate::alert::{Alert, Format, SensorRef, format, format_names};
 use crate::company::Company;
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
+use crate::engine::sender::SenderId;
+use crate::engine::{Engine, EngineCounters};
+use crate::join::{Join, JoinCounters};
 use crate::observation::Observation;
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
+use crate::store::actions::{self, Obeyed};
+use crate::store::keep::Retention;
+use crate::store::volume::Volume;
 use crate::store::{AlertRow, Moment, Store};
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Key of runs that keep no state: the same input then always gives the same alerts.
-const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
+pub const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
 
 /// Name of the alert budget in the state.
 const BUDGET_NOTE: &str = "alert-budget";
@@ -39,6 +45,8 @@ enum Outlet {
 /// Engine, state and sinks.
 pub struct Judge {
     engine: Engine,
+    join: Join,
+    reconciled: Vec<Observation>,
     store: Option<Store>,
     outlet: Outlet,
     sensor: Option<SensorRef>,
@@ -49,15 +57,23 @@ pub struct Judge {
     changes: Vec<IncidentChange>,
     waiting: Vec<Alert>,
     alerts: Vec<Alert>,
+    volume: Volume,
+    /// What the engine had counted at the last commit.
+    counted: EngineCounters,
+    /// Notes of other stages for the next commit.
+    notes: BTreeMap<String, Vec<u8>>,
+    retention: Retention,
+    /// The hour of event time in which was looked for what is too old; `None` while there is more to clear.
+    cleared_hour: Option<i64>,
 }
 
 impl Judge {
     /// An engine with the state of a directory, if one is given.
     pub fn new(config: &Config, company: Arc<Company>, state: Option<&Path>) -> Result<Judge, Failure> {
-        let model = Model::shipped().map_err(Failure::running)?;
         let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
-        let mut engine = Engine::new(company, model, config.settings(), key);
+        let join = Join::new(Arc::clone(&company), key.0);
+        let mut engine = new_engine(config, company, key)?;
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
         if let Some(store) = &store {
@@ -67,12 +83,18 @@ impl Judge {
             let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
             budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
         }
+        for planned in config.planned().map_err(Failure::usage)? {
+            engine.plan(planned).map_err(Failure::usage)?;
+        }
+        let counted = engine.counters();
         for alert in &mut waiting {
             tracing::warn!("{}", alert.headline);
             alert.sensor = config.sensor.clone().map(SensorRef::from);
         }
         Ok(Judge {
             engine,
+            join,
+            reconciled: Vec::new(),
             store,
             outlet: Outlet::Writers(Vec::new()),
             sensor: config.sensor.clone().map(SensorRef::from),
@@ -82,6 +104,11 @@ impl Judge {
             changes: Vec::new(),
             waiting,
             alerts: Vec::new(),
+            volume: Volume::default(),
+            counted,
+            notes: BTreeMap::new(),
+            retention: config.state.retention(),
+            cleared_hour: None,
         })
     }
 
@@ -110,10 +137,23 @@ impl Judge {
 
     /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
     pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
+        self.join.observe(observation, &mut self.reconciled);
         self.engine.observe(observation, &mut self.changes);
+        for reconciled in self.reconciled.drain(..) {
+            self.engine.observe(&reconciled, &mut self.changes);
+        }
+        if self.store.is_some() {
+            self.volume.count(observation);
+        }
         if self.changes.is_empty() {
             return Ok(());
         }
+        self.offer_changes();
+        if self.store.is_none() { self.send() } else { Ok(()) }
+    }
+
+    /// Lets what changed leave as the alert rate allows.
+    fn offer_changes(&mut self) {
         for change in self.changes.drain(..) {
             if self.speaks {
                 let mut alert = Alert::of(&change);
@@ -121,7 +161,6 @@ impl Judge {
                 self.budget.offer(&self.rate, alert, change.at, &mut self.waiting);
             }
         }
-        if self.store.is_none() { self.send() } else { Ok(()) }
     }
 
     /// Whether alerts wait for a commit.
@@ -136,19 +175,77 @@ impl Judge {
 
     /// Commits what changed, then lets the alerts leave.
     pub fn commit(&mut self, positions: &[(String, String)]) -> Result<(), Failure> {
+        let (obeyed, forgotten) = self.obey()?;
         self.budget.release(&self.rate, self.engine.now(), &mut self.waiting);
         if let Some(store) = &mut self.store {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
-            let notes = [(BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default())];
-            let moment = Moment { positions, alerts: &rows, notes: &notes, ..Moment::default() };
+            let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
+            notes.push((BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default()));
+            let counters = self.engine.counters();
+            let moment = Moment {
+                positions,
+                alerts: &rows,
+                notes: &notes,
+                counted: &self.volume.take(),
+                counters: &counters.since(&self.counted),
+                obeyed: &obeyed,
+                forgotten: &forgotten,
+                ..Moment::default()
+            };
+            self.counted = counters;
             store.commit_moment(&mut self.engine, &moment).map_err(Failure::running)?;
         }
-        self.send()
+        self.send()?;
+        self.clear_old()
+    }
+
+    /// Once an hour, and on from there until it is done, one step: drops what is too old or too much.
+    fn clear_old(&mut self) -> Result<(), Failure> {
+        let (Some(store), now) = (&mut self.store, self.engine.now()) else { return Ok(()) };
+        if self.cleared_hour == Some(now.hour_index()) {
+            return Ok(());
+        }
+        let cleared = store.clear_some(&self.retention, now).map_err(Failure::running)?;
+        self.cleared_hour = (!cleared.more).then(|| now.hour_index());
+        if cleared.undelivered > 0 {
+            tracing::warn!("{} alerts were dropped before every sink had them", cleared.undelivered);
+        }
+        Ok(())
+    }
+
+    /// Whether operators asked for something that no commit has seen yet.
+    pub fn is_asked(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.actions_waiting().is_ok_and(|list| !list.is_empty()))
+    }
+
+    /// Does what operators asked for since the last commit.
+    fn obey(&mut self) -> Result<(Vec<Obeyed>, Vec<SenderId>), Failure> {
+        let Some(store) = &self.store else { return Ok(Default::default()) };
+        let (mut obeyed, mut forgotten) = (Vec::new(), Vec::new());
+        for row in store.actions_waiting().map_err(Failure::running)? {
+            let at = self.engine.now();
+            let outcome = actions::obey(&mut self.engine, store, &row, &mut self.changes, &mut forgotten);
+            let outcome = outcome.map_err(Failure::running)?;
+            tracing::info!("{} asked ({}): {outcome}", row.by, row.number);
+            obeyed.push(Obeyed { number: row.number, at: at.as_micros(), outcome });
+        }
+        self.offer_changes();
+        Ok((obeyed, forgotten))
     }
 
     /// Where an input was read up to, as committed.
     pub fn position(&self, input: &str) -> Result<Option<String>, Failure> {
         self.store.as_ref().map_or(Ok(None), |store| store.position(input)).map_err(Failure::running)
+    }
+
+    /// Takes notes of another stage along with the next commit; an empty one removes what was kept.
+    pub fn keep_notes(&mut self, notes: Vec<(String, Vec<u8>)>) {
+        self.notes.extend(notes);
+    }
+
+    /// Notes whose name begins so, as committed.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, Failure> {
+        self.store.as_ref().map_or(Ok(Vec::new()), |store| store.notes(prefix)).map_err(Failure::running)
     }
 
     fn send(&mut self) -> Result<(), Failure> {
@@ -181,6 +278,11 @@ impl Judge {
         }
     }
 
+    /// What the join of wire and log counted.
+    pub fn join_counters(&self) -> JoinCounters {
+        self.join.counters()
+    }
+
     /// The engine, for reports.
     pub fn engine(&self) -> &Engine {
         &self.engine
@@ -195,6 +297,12 @@ impl Judge {
     pub fn opened(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.iter().filter(|alert| alert.change == Change::Opened)
     }
+}
+
+/// An engine without memories.
+pub fn new_engine(config: &Config, company: Arc<Company>, key: InstallKey) -> Result<Engine, Failure> {
+    let model = Model::shipped().map_err(Failure::running)?;
+    Ok(Engine::new(company, model, config.settings(), key))
 }
 
 /// Now, for the stamps of dead letters.

@@ -3,17 +3,27 @@
 //! *In*: arguments. *Out*: results on standard output, diagnostics on standard error, an exit code
 //! (0 done, 1 failed while running, 2 wrong usage or configuration, 3 alerts with `--exit-code`).
 
+pub mod ask;
+pub mod backup;
+pub mod baseline;
 pub mod check;
+pub mod completions;
+pub mod dashboard;
 pub mod demo;
 pub mod failure;
+pub mod incidents;
 pub mod inputs;
 pub mod judge;
+pub mod plan;
 pub mod replay;
+pub mod report;
 pub mod roads;
 pub mod schema;
 pub mod score;
+pub mod senders;
 pub mod simulate;
 pub mod summary;
+pub mod terminal;
 pub mod watch;
 
 use crate::config::Config;
@@ -34,11 +44,22 @@ enum Command {
     Demo(demo::Arguments),
     Replay(replay::Arguments),
     Watch(watch::Arguments),
-
+    Senders(senders::Arguments),
+    Incidents(incidents::Arguments),
+    Plan(plan::Arguments),
+    Baseline(baseline::Arguments),
+    Backup(backup::Arguments),
+    Dashboard(dashboard::Arguments),
     Check(check::Arguments),
     Simulate(simulate::Arguments),
     Score(score::Arguments),
     Schema(schema::Arguments),
+    Completions(completions::Arguments),
+}
+
+/// The commands and their options, for manual pages and shell completions.
+pub fn command() -> clap::Command {
+    <Arguments as clap::CommandFactory>::command()
 }
 
 /// Runs the program with the process's arguments; gives its exit code.
@@ -48,11 +69,19 @@ pub fn run() -> u8 {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
-
+        Command::Senders(arguments) => senders::run(&arguments),
+        Command::Incidents(arguments) => incidents::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Baseline(arguments) => baseline::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
+        Command::Dashboard(arguments) => dashboard::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),
         Command::Schema(arguments) => schema::run(&arguments),
+        Command::Completions(arguments) => {
+            completions::run(&arguments, <Arguments as clap::CommandFactory>::command())
+        }
     };
     match outcome {
         Ok(code) => code,

@@ -14,6 +14,7 @@ use crate::alert::Format;
 use crate::config::{Config, zone};
 use crate::observation::digest;
 use crate::sink::{Sink, SinkConfig, file, stdout};
+use crate::tail::Packing;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Read};
@@ -30,7 +31,7 @@ const COMMIT_EVERY: u64 = 250_000;
 /// Judge captures and MTA logs, in event time
 #[derive(Args)]
 pub struct Arguments {
-    /// Captures (pcap, pcapng) and logs, plain or in gzip, in any order; `-` is standard input
+    /// Captures (pcap, pcapng) and logs, plain, gzip or zstd, in any order; `-` is standard input
     #[arg(required = true, value_name = "INPUT")]
     inputs: Vec<String>,
     /// Configuration file
@@ -66,7 +67,7 @@ pub struct Arguments {
 pub fn run(arguments: &Arguments) -> Outcome {
     let config = read_config(arguments.config.as_deref())?;
     let format = format_named(&arguments.format)?;
-    let kind = arguments.kind.as_deref().map(Kind::parse).transpose()?;
+    let kind = arguments.kind.as_deref().map(|name| Kind::parse(name, &config)).transpose()?;
     let opened = open_all(&arguments.inputs, kind)?;
     let company = Arc::new(config.company().map_err(Failure::usage)?);
     let state = state_directory(arguments.state.as_ref(), &config);
@@ -218,7 +219,7 @@ fn progress(inputs: &[String], quiet: bool) -> ProgressBar {
 /// Size of a file that is not compressed.
 fn plain_size(path: &Path) -> Option<u64> {
     let mut file = std::fs::File::open(path).ok()?;
-    let mut magic = [0; 2];
+    let mut magic = [0; 4];
     file.read_exact(&mut magic).ok()?;
-    if magic == [0x1f, 0x8b] { None } else { Some(file.metadata().ok()?.len()) }
+    if Packing::of(&magic).is_some() { None } else { Some(file.metadata().ok()?.len()) }
 }

@@ -3,10 +3,13 @@
 //! *In*: what the roads and the engine counted. *Out*: a few lines.
 
 use super::judge::Judge;
+use super::report;
 use super::roads::RoadReport;
+use super::terminal::Paint;
 use crate::company::Company;
 use crate::config::Config;
 use crate::engine::incident::Change;
+use crate::join::JoinCounters;
 use crate::mta::LogCounters;
 use crate::smtp::WireCounters;
 
@@ -22,7 +25,26 @@ pub fn of(judge: &Judge, report: &RoadReport, company: &Company, config: &Config
     if !company.networks_declared() && report.wire.is_some() {
         text.push_str("company   no networks declared: private addresses are taken to be ours; set [company] networks\n");
     }
+    text.push_str(&of_join(&judge.join_counters()));
     text + &of_engine(judge, config)
+}
+
+/// How far both roads agree; nothing where only one was seen.
+fn of_join(join: &JoinCounters) -> String {
+    let matched = join.matched_by_reply + join.matched_by_path + join.matched_by_session;
+    if matched == 0 {
+        return String::new();
+    }
+    format!(
+        "joined    {} deliveries on wire and in log ({} by answer, {} by path, {} by session), {} on the wire only, {} in the log only, {} not to be told\n",
+        grouped(matched),
+        grouped(join.matched_by_reply),
+        grouped(join.matched_by_path),
+        grouped(join.matched_by_session),
+        grouped(join.wire_only),
+        grouped(join.log_only),
+        grouped(join.unsettled + join.evicted),
+    )
 }
 
 fn of_wire(wire: &WireCounters) -> String {
@@ -93,13 +115,7 @@ pub fn of_engine(judge: &Judge, config: &Config) -> String {
         count(Change::Closed),
         config.detect.false_alarms_per_1000_sender_days,
     ));
-    for alert in judge.opened() {
-        text.push_str(&format!(
-            "          {} {}: {}\n",
-            alert.times.event, alert.severity.name, alert.headline
-        ));
-    }
-    text
+    text + &report::of(judge.alerts(), Paint::stderr())
 }
 
 /// Thousands apart.

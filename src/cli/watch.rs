@@ -5,18 +5,20 @@
 //! no room drops it and counts, a log waits, since a file can be read later. State is committed once a
 //! second and before an alert leaves.
 
+mod logs;
+
 use super::failure::{Failure, Outcome};
 use super::judge::{Judge, format_named};
-use super::{read_config, state_directory, summary};
+use super::{dashboard, read_config, state_directory, summary};
 use crate::capture::{Live, LiveSettings, LiveStats};
 use crate::company::Company;
-use crate::config::{CaptureConfig, Config, ContentConfig, LogConfig, zone};
-use crate::mta::{DIALECTS, LogRoad, LogSource, SourceId};
+use crate::config::{CaptureConfig, Config, ContentConfig, LogConfig};
+use crate::mta::Note;
 use crate::observation::Observation;
 use crate::sink::{SinkConfig, stdout};
 use crate::smtp::WireRoad;
-use crate::tail::Follower;
 use clap::Args;
+use logs::LogThread;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -28,8 +30,6 @@ use tokio::sync::mpsc::{Receiver, Sender, channel, error::TrySendError};
 const BATCH: usize = 256;
 /// Batches that wait for the judge.
 const BATCHES_WAITING: usize = 256;
-/// How often a log is looked at.
-const LOG_POLL: Duration = Duration::from_millis(250);
 /// How long the sinks may take after a signal.
 const DELIVERY_WAIT: Duration = Duration::from_secs(3);
 /// How often lost packets are asked for.
@@ -64,6 +64,8 @@ pub struct Arguments {
 struct Batch {
     observations: Vec<Observation>,
     positions: Vec<(String, String)>,
+    /// What else must be kept with the positions.
+    notes: Vec<Note>,
 }
 
 /// What the sources count together.
@@ -78,8 +80,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let mut config = read_config(arguments.config.as_deref())?;
     let bare = |name: &String| CaptureConfig { interface: name.clone(), filter: None, ports: None };
     config.source.capture.extend(arguments.interface.iter().map(bare));
-    let plain = |path: &PathBuf| LogConfig { path: path.clone(), dialect: None, time_zone: None };
-    config.source.log.extend(arguments.log.iter().map(plain));
+    config.source.log.extend(arguments.log.iter().cloned().map(LogConfig::of_path));
     if config.source.capture.is_empty() && config.source.log.is_empty() {
         return Err(Failure::usage(
             "nothing to watch: name an interface with -i or a log with -l, or configure [[source.capture]] or [[source.log]]",
@@ -107,6 +108,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         captures.push(CaptureThread::open(capture, &config.content, &company)?);
     }
     let logs = LogThread::open(&config, &company, &judge, arguments.from_start)?;
+    let _dashboard = dashboard::start(&config, &directory, true)?;
     say_what_is_assumed(&config, state.is_some());
     for capture in captures {
         let (sender, shared) = (sender.clone(), Arc::clone(&shared));
@@ -169,16 +171,17 @@ async fn serve(
                     judge.observe(observation)?;
                 }
                 positions.extend(batch.positions);
+                judge.keep_notes(batch.notes);
                 changed = true;
                 if judge.waits() {
                     commit(judge, &positions)?;
                     changed = false;
                 }
             }
-            _ = clock.tick(), if changed => {
+            _ = clock.tick() => if changed || judge.waits() || judge.is_asked() {
                 commit(judge, &positions)?;
                 changed = false;
-            }
+            },
             _ = signals.interrupt.recv() => shared.stop.store(true, Ordering::Relaxed),
             _ = signals.terminate.recv() => shared.stop.store(true, Ordering::Relaxed),
         }
@@ -196,7 +199,7 @@ fn say_what_is_assumed(config: &Config, remembers: bool) {
         tracing::info!("watching interface {}", capture.interface);
     }
     for log in &config.source.log {
-        tracing::info!("following {}", log.path.display());
+        tracing::info!("following {}", log.name());
     }
     if config.company.networks.is_empty() {
         tracing::info!("no [company] networks: private addresses are taken to be ours");
@@ -273,86 +276,10 @@ impl CaptureThread {
 
 /// A capture cannot wait: what finds no room is dropped and counted.
 fn hand_over(sender: &Sender<Batch>, observations: &mut Vec<Observation>, shared: &Shared) {
-    let batch = Batch { observations: std::mem::take(observations), positions: Vec::new() };
+    let batch =
+        Batch { observations: std::mem::take(observations), positions: Vec::new(), notes: Vec::new() };
     let count = batch.observations.len() as u64;
     if let Err(TrySendError::Full(_)) = sender.try_send(batch) {
         shared.observations_dropped.fetch_add(count, Ordering::Relaxed);
-    }
-}
-
-struct LogThread {
-    road: LogRoad,
-    logs: Vec<(String, SourceId, Follower)>,
-}
-
-impl LogThread {
-    fn open(
-        config: &Config,
-        company: &Arc<Company>,
-        judge: &Judge,
-        from_start: bool,
-    ) -> Result<Option<LogThread>, Failure> {
-        if config.source.log.is_empty() {
-            return Ok(None);
-        }
-        let mut road = LogRoad::new(Arc::clone(company), Default::default());
-        let mut logs = Vec::new();
-        for log in &config.source.log {
-            let name = log.path.display().to_string();
-            let dialect = match &log.dialect {
-                None => None,
-                Some(wanted) => {
-                    Some(DIALECTS.iter().find(|dialect| dialect.name == wanted).ok_or_else(|| {
-                        let known: Vec<&str> = DIALECTS.iter().map(|dialect| dialect.name).collect();
-                        Failure::usage(format!(
-                            "source.log.dialect {wanted:?} is unknown: use {}",
-                            known.join(", ")
-                        ))
-                    })?)
-                }
-            };
-            let zone_name = log.time_zone.as_deref().or(config.company.time_zone.as_deref());
-            let zone = zone(zone_name).map_err(Failure::usage)?;
-            let position = judge.position(&name)?;
-            let follower = match position {
-                Some(position) => Follower::resume(&log.path, &position),
-                None if from_start => Follower::from_start(&log.path),
-                None => Follower::from_end(&log.path),
-            };
-            let follower = follower.map_err(Failure::usage)?;
-            let modified_at = follower.modified_at();
-            let source = road.add_source(LogSource { name: name.clone(), dialect, zone, modified_at });
-            logs.push((name, source, follower));
-        }
-        Ok(Some(LogThread { road, logs }))
-    }
-
-    fn run(mut self, sender: &Sender<Batch>, shared: &Shared) {
-        loop {
-            let stopping = shared.stop.load(Ordering::Relaxed);
-            let mut lines = 0;
-            for (name, source, follower) in &mut self.logs {
-                let (road, mut observations) = (&mut self.road, Vec::new());
-                match follower.poll(|line| road.line(*source, line, &mut observations)) {
-                    Ok(taken) => lines += taken,
-                    Err(error) => tracing::error!("{error}"),
-                }
-                let positions = vec![(name.clone(), follower.position())];
-                if !observations.is_empty()
-                    && sender.blocking_send(Batch { observations, positions }).is_err()
-                {
-                    return;
-                }
-            }
-            if stopping {
-                break;
-            }
-            if lines == 0 {
-                std::thread::sleep(LOG_POLL);
-            }
-        }
-        let mut observations = Vec::new();
-        self.road.finish(&mut observations);
-        let _ = sender.blocking_send(Batch { observations, positions: Vec::new() });
     }
 }

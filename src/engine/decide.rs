@@ -18,10 +18,10 @@ const OPAQUE_MESSAGES_MIN: u64 = 10;
 impl Engine {
     pub(super) fn decide(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
         let Some(sender) = self.senders.get(key) else { return };
+        if self.incidents.contains_key(&key.id) && judged.evidence < self.model.amber {
+            return;
+        }
         if let Some(incident) = self.incidents.get_mut(&key.id) {
-            if judged.evidence < self.model.amber {
-                return;
-            }
             let at = sender.last_at;
             incident.suspicious_at = incident.suspicious_at.max(at);
             if !incident.vantages.contains(&key.vantage) {
@@ -35,7 +35,9 @@ impl Engine {
                 incident.sequence += 1;
                 incident.reported_messages = incident.messages;
                 incident.reported_at = at;
-                out.push(IncidentChange { change: Change::Updated, at, incident: incident.clone() });
+                let mut incident = incident.clone();
+                self.add_unlogged(&mut incident);
+                out.push(IncidentChange { change: Change::Updated, at, incident });
             }
             return;
         }
@@ -70,27 +72,41 @@ impl Engine {
     fn open(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
         let Some(sender) = self.senders.get(key) else { return };
         let at = sender.last_at;
-        let name = postcard::to_allocvec(&key.id).unwrap_or_default();
-        let declared = match &key.id {
+        let mut incident = self.begin(&key.id, key.vantage, at, judged.threshold);
+        incident.refresh(&self.model, sender, judged.template, at);
+        let normalised = incident.evidence_nats - sender.usual_per_day().ln_1p();
+        incident.confidence = incident::confidence(self.model.implied_false_alarms(sender.role, normalised));
+        incident.reported_messages = incident.messages;
+        self.relate(&mut incident, key.vantage);
+        self.add_unlogged(&mut incident);
+        self.counters.incidents_opened += 1;
+        out.push(IncidentChange { change: Change::Opened, at, incident: incident.clone() });
+        self.incidents.insert(key.id.clone(), incident);
+    }
+
+    /// A new incident, without its story.
+    pub(super) fn begin(&self, id: &SenderId, vantage: Vantage, at: Timestamp, threshold: f64) -> Incident {
+        let name = postcard::to_allocvec(id).unwrap_or_default();
+        let declared = match id {
             SenderId::Address(address) => {
                 self.company.host_of(*address).is_some_and(|host| host.role.is_some())
             }
             _ => false,
         };
-        let mut incident = Incident {
+        Incident {
             id: self.key.digest(&[b"incident", &name, &at.as_micros().to_le_bytes()]),
             sequence: 0,
-            sender: key.id.clone(),
-            role: sender.role,
+            sender: id.clone(),
+            role: self.role_of(id),
             role_declared: declared,
-            vantages: vec![key.vantage],
+            vantages: vec![vantage],
             kind: Kind::Unknown,
             confidence: 0.0,
             opened_at: at,
             first_at: at,
             last_at: at,
             evidence_nats: 0.0,
-            threshold_nats: judged.threshold,
+            threshold_nats: threshold,
             template: String::new(),
             messages: 0,
             hidden: 0,
@@ -104,15 +120,7 @@ impl Engine {
             reported_messages: 0,
             reported_at: at,
             suspicious_at: at,
-        };
-        incident.refresh(&self.model, sender, judged.template, at);
-        let normalised = incident.evidence_nats - sender.usual_per_day().ln_1p();
-        incident.confidence = incident::confidence(self.model.implied_false_alarms(sender.role, normalised));
-        incident.reported_messages = incident.messages;
-        self.relate(&mut incident, key.vantage);
-        self.counters.incidents_opened += 1;
-        out.push(IncidentChange { change: Change::Opened, at, incident: incident.clone() });
-        self.incidents.insert(key.id.clone(), incident);
+        }
     }
 
     /// Joins an incident with the open ones of the same story: the account with the relay it leaves by, the
@@ -124,15 +132,18 @@ impl Engine {
             sender.last_egress.as_deref()
         };
         let own_egress = egress_of(&incident.sender);
-        for (id, other) in &mut self.incidents {
-            let same_story = own_egress == Some(id)
+        let same_story = |id: &SenderId| {
+            own_egress == Some(id)
                 || egress_of(id) == Some(&incident.sender)
                 || match (&incident.sender, id) {
                     (SenderId::Block(block), SenderId::Address(address)) => block.contains(address),
                     _ => false,
-                };
-            if same_story {
-                incident.relate(id);
+                }
+        };
+        let others = self.incidents.iter().map(|(id, _)| id);
+        for id in others.filter(|id| same_story(id)).cloned().collect::<Vec<_>>() {
+            incident.relate(&id);
+            if let Some(other) = self.incidents.get_mut(&id) {
                 other.relate(&incident.sender);
             }
         }
@@ -152,6 +163,7 @@ impl Engine {
     /// Once an hour: closes incidents whose sender is quiet again.
     pub(super) fn sweep(&mut self, out: &mut Vec<IncidentChange>) {
         self.swept_hour = self.now.hour_index();
+        self.drop_ended_plans();
         let quiet_seconds = self.settings.close_after_hours * 3_600.0;
         let quiet: Vec<SenderId> = self
             .incidents
@@ -164,15 +176,7 @@ impl Engine {
             let Some(mut incident) = self.incidents.remove(&id) else { continue };
             incident.sequence += 1;
             incident.last_at = incident.suspicious_at;
-            for vantage in [Vantage::Wire, Vantage::Log] {
-                let key = SenderKey { vantage, id: id.clone() };
-                if let Some(sender) = self.senders.get_mut(&key) {
-                    sender.acquit();
-                    if !std::mem::replace(&mut sender.changed, true) {
-                        self.changed.push(key);
-                    }
-                }
-            }
+            self.acquit(&id);
             out.push(IncidentChange { change: Change::Closed, at: hour_start, incident });
         }
     }

@@ -7,7 +7,7 @@ use crate::limits;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
-use std::collections::{BTreeSet, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::Hasher;
 
 /// The key of this install: nothing an attacker chooses is hashed without it.
@@ -45,6 +45,28 @@ impl Hasher for Identity {
 }
 
 type Digests = HashSet<u64, std::hash::BuildHasherDefault<Identity>>;
+/// Whether a digest went, and whether it came after that.
+type Changed = HashMap<u64, (bool, bool), std::hash::BuildHasherDefault<Identity>>;
+
+/// What became of a set since it was stored last.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetChange {
+    /// Whether this is the whole set and not what changed.
+    pub whole: bool,
+    /// By generation, oldest first.
+    pub steps: Vec<SetStep>,
+}
+
+/// What changed in one generation of a set: first some went, from the generation before it, too; then some came.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct SetStep {
+    /// Number of the generation; all but this one and the one before it are forgotten.
+    pub generation: u64,
+    /// Digests that went, sorted.
+    pub removed: Vec<u64>,
+    /// Digests that came after that, sorted.
+    pub added: Vec<u64>,
+}
 
 /// A set that forgets: what was not met for one to two generations is gone.
 #[derive(Clone, Debug, Default)]
@@ -52,6 +74,12 @@ pub struct Remembered {
     current: Digests,
     previous: Digests,
     generation_began: Option<Timestamp>,
+    /// Number of the current generation.
+    generation: u64,
+    /// What changed since the set was stored, by generation; `None` where nothing of it is stored.
+    journal: Option<Vec<(u64, Changed)>>,
+    /// Changes handed out since the whole set was.
+    journalled: usize,
     /// Generations closed because they were full, not because they were old.
     pub overflows: u64,
 }
@@ -64,6 +92,7 @@ impl Remembered {
         }
         if self.previous.contains(&digest) {
             self.current.insert(digest);
+            self.note(digest, true);
             return true;
         }
         false
@@ -77,14 +106,82 @@ impl Remembered {
             self.overflows += u64::from(full);
             self.previous = std::mem::take(&mut self.current);
             self.generation_began = Some(at);
+            self.generation += 1;
         }
-        self.current.insert(digest);
+        if self.current.insert(digest) {
+            self.note(digest, true);
+        }
     }
 
     /// Forgets one digest.
     pub fn remove(&mut self, digest: u64) {
-        self.current.remove(&digest);
-        self.previous.remove(&digest);
+        if self.current.remove(&digest) | self.previous.remove(&digest) {
+            self.note(digest, false);
+        }
+    }
+
+    fn note(&mut self, digest: u64, came: bool) {
+        let Some(journal) = &mut self.journal else { return };
+        if journal.last().is_none_or(|(generation, _)| *generation != self.generation) {
+            journal.push((self.generation, Changed::default()));
+        }
+        let Some((_, changed)) = journal.last_mut() else { return };
+        let change = changed.entry(digest).or_default();
+        *change = if came { (change.0, true) } else { (true, false) };
+    }
+
+    /// What changed since the last call, for the store; `None` for nothing. The whole set where nothing of it is
+    /// stored, or where more was handed out since than a whole set is worth.
+    pub fn take_change(&mut self) -> Option<SetChange> {
+        let worth = 2 * self.len() + limits::JOURNAL_CHANGES_MIN;
+        let Some(journal) = self.journal.as_mut().filter(|_| self.journalled <= worth) else {
+            (self.journal, self.journalled) = (Some(Vec::new()), 0);
+            let (current, previous, _) = self.export();
+            let step = |generation, added| SetStep { generation, added, removed: Vec::new() };
+            let mut steps = vec![step(self.generation, current)];
+            if let Some(earlier) = self.generation.checked_sub(1) {
+                steps.insert(0, step(earlier, previous));
+            }
+            return Some(SetChange { whole: true, steps });
+        };
+        let steps: Vec<SetStep> = std::mem::take(journal)
+            .into_iter()
+            .map(|(generation, changed)| {
+                let mut step = SetStep { generation, ..SetStep::default() };
+                step.removed.extend(changed.iter().filter(|(_, change)| change.0).map(|(digest, _)| digest));
+                step.added.extend(changed.iter().filter(|(_, change)| change.1).map(|(digest, _)| digest));
+                step.added.sort_unstable();
+                step.removed.sort_unstable();
+                step
+            })
+            .collect();
+        self.journalled += steps.iter().map(|step| step.added.len() + step.removed.len()).sum::<usize>();
+        (!steps.is_empty()).then_some(SetChange { whole: false, steps })
+    }
+
+    /// Number of the current generation, and when it began.
+    pub fn place(&self) -> (u64, Option<Timestamp>) {
+        (self.generation, self.generation_began)
+    }
+
+    /// From what is stored: the place, and the digests of its generation and the one before.
+    pub fn restore(
+        (generation, generation_began): (u64, Option<Timestamp>),
+        stored: &mut StoredSet,
+    ) -> Remembered {
+        let mut of = |generation: Option<u64>| {
+            let digests = generation.and_then(|generation| stored.remove(&generation));
+            digests.unwrap_or_default().into_iter().collect()
+        };
+        Remembered {
+            previous: of(generation.checked_sub(1)),
+            current: of(Some(generation)),
+            generation_began,
+            generation,
+            journal: Some(Vec::new()),
+            journalled: 0,
+            overflows: 0,
+        }
     }
 
     /// Digests remembered.
@@ -113,7 +210,9 @@ impl Remembered {
             current: current.into_iter().collect(),
             previous: previous.into_iter().collect(),
             generation_began,
-            overflows: 0,
+            // Where there is a generation before the current one, the current one is not the first.
+            generation: 1,
+            ..Remembered::default()
         }
     }
 }
@@ -230,6 +329,21 @@ impl Vocabulary {
         }
     }
 
+    /// The words that are known.
+    pub fn known_mut(&mut self) -> &mut Remembered {
+        &mut self.known
+    }
+
+    /// What waits.
+    pub fn waiting(&self) -> Vec<(u64, u64)> {
+        self.waiting.iter().copied().collect()
+    }
+
+    /// From its parts.
+    pub fn restore(known: Remembered, waiting: Vec<(u64, u64)>) -> Vocabulary {
+        Vocabulary { known, waiting: waiting.into_iter().collect() }
+    }
+
     /// What is known, and what waits.
     pub fn export(&self) -> (Exported, Vec<(u64, u64)>) {
         (self.known.export(), self.waiting.iter().copied().collect())
@@ -244,9 +358,54 @@ impl Vocabulary {
 /// Stored form of a [`Remembered`]: current, previous, start of the generation.
 pub type Exported = (Vec<u64>, Vec<u64>, Option<Timestamp>);
 
+/// Digests of one set as they are stored, by generation.
+pub type StoredSet = std::collections::BTreeMap<u64, Vec<u64>>;
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is stored step by step is what is stored whole.
+    #[test]
+    fn changes_add_up_to_the_set() {
+        let mut set = Remembered::default();
+        let mut stored: std::collections::BTreeMap<u64, BTreeSet<u64>> = Default::default();
+        let mut wholes = 0;
+        let mut state = 7u64;
+        for round in 0..4_000i64 {
+            for _ in 0..round % 7 {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                let digest = (state >> 33) % 900;
+                match state >> 61 {
+                    0 => set.remove(digest),
+                    1 => {
+                        set.contains(digest);
+                    }
+                    _ => set.insert(digest, Timestamp::from_seconds(round), 500.0),
+                }
+            }
+            let change = set.take_change().unwrap_or_default();
+            wholes += u32::from(change.whole);
+            if change.whole {
+                stored.clear();
+            }
+            for step in change.steps {
+                stored.retain(|generation, _| *generation + 1 >= step.generation);
+                for gone in &step.removed {
+                    for digests in stored.values_mut() {
+                        digests.remove(gone);
+                    }
+                }
+                stored.entry(step.generation).or_default().extend(&step.added);
+            }
+            let mut copy: StoredSet = stored
+                .iter()
+                .map(|(generation, digests)| (*generation, digests.iter().copied().collect()))
+                .collect();
+            assert_eq!(Remembered::restore(set.place(), &mut copy).export(), set.export(), "round {round}");
+        }
+        assert_eq!(wholes, 1);
+    }
 
     #[test]
     fn forgets_after_two_generations_unless_met_again() {

@@ -17,27 +17,34 @@ mod decide;
 pub mod detector;
 pub mod episode;
 pub mod evidence;
+pub mod feedback;
 pub mod incident;
 mod judge;
 pub mod marks;
 pub mod memory;
 pub mod model;
+mod open;
 pub mod packed;
-mod persist;
+pub mod persist;
+pub mod planned;
 mod roads;
 pub mod sender;
 mod tables;
+pub mod unlogged;
 
 use crate::company::Company;
 use crate::observation::{Fact, Observation, Tls};
 use crate::time::Timestamp;
+use feedback::Leniency;
 use incident::{Incident, IncidentChange};
 use memory::InstallKey;
 use model::Model;
+use open::OpenIncidents;
+use planned::Plan;
 use roads::Road;
-use sender::{Sender, SenderId, SenderKey};
+use sender::{Sender, SenderKey};
 use serde::Serialize;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// What the user may set.
@@ -84,6 +91,34 @@ pub struct EngineCounters {
     pub senders_refused: u64,
     /// Incidents opened.
     pub incidents_opened: u64,
+    /// Days on which a sender was judged, over all senders.
+    pub sender_days: u64,
+    /// Deliveries that a planned mailing covered.
+    pub planned: u64,
+    /// Incidents that people confirmed.
+    pub confirmed: u64,
+    /// Incidents that people dismissed: false alarms.
+    pub dismissed: u64,
+}
+
+impl EngineCounters {
+    /// What was counted beyond an earlier moment, by name.
+    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 11] {
+        let more = |now: u64, then: u64| now.saturating_sub(then);
+        [
+            ("observations", more(self.observations, earlier.observations)),
+            ("deliveries", more(self.deliveries, earlier.deliveries)),
+            ("hidden_messages", more(self.hidden_messages, earlier.hidden_messages)),
+            ("retries", more(self.retries, earlier.retries)),
+            ("late", more(self.late, earlier.late)),
+            ("senders_refused", more(self.senders_refused, earlier.senders_refused)),
+            ("incidents_opened", more(self.incidents_opened, earlier.incidents_opened)),
+            ("sender_days", more(self.sender_days, earlier.sender_days)),
+            ("planned", more(self.planned, earlier.planned)),
+            ("confirmed", more(self.confirmed, earlier.confirmed)),
+            ("dismissed", more(self.dismissed, earlier.dismissed)),
+        ]
+    }
 }
 
 /// The judge.
@@ -94,8 +129,13 @@ pub struct Engine {
     key: InstallKey,
     senders: HashMap<SenderKey, Box<Sender>>,
     changed: Vec<SenderKey>,
+    /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
+    closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
-    incidents: BTreeMap<SenderId, Incident>,
+    incidents: OpenIncidents,
+    plans: Vec<Plan>,
+    leniencies: Vec<Leniency>,
+    ledger: unlogged::Ledger,
     now: Timestamp,
     swept_hour: i64,
     counters: EngineCounters,
@@ -111,8 +151,12 @@ impl Engine {
             key,
             senders: HashMap::new(),
             changed: Vec::new(),
+            closed_hours: None,
             roads: [Road::default(), Road::default()],
-            incidents: BTreeMap::new(),
+            incidents: OpenIncidents::default(),
+            plans: Vec::new(),
+            leniencies: Vec::new(),
+            ledger: unlogged::Ledger::default(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
             counters: EngineCounters::default(),
@@ -156,6 +200,7 @@ impl Engine {
         match &observation.fact {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
+            Fact::Reconciled(fact) => self.reconciled(observation, fact, out),
             Fact::Session(_) | Fact::Message(_) | Fact::Attempt(_) | Fact::Login(_) => {}
         }
     }

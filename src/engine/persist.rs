@@ -3,21 +3,138 @@
 //! *In*, *out*: blobs that only the engine reads. *Bound*: the engine's.
 
 use super::Engine;
+use super::feedback::Leniency;
 use super::incident::Incident;
-use super::roads::{Road, StoredRoad};
-use super::sender::{Sender, SenderKey};
+use super::memory::{SetChange, StoredSet};
+use super::open::OpenIncidents;
+use super::planned::Plan;
+use super::roads::{Road, RoadRest, SETS, StoredRoad};
+use super::sender::{Sender, SenderId, SenderKey};
+use super::unlogged::Ledger;
+use crate::observation::Vantage;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 
 /// Stored state that is not a sender's.
 #[derive(Serialize, Deserialize)]
 struct Shared {
     roads: Vec<StoredRoad>,
     incidents: Vec<Incident>,
+    plans: Vec<Plan>,
+    leniencies: Vec<Leniency>,
+    /// Sender-days, confirmed and dismissed incidents: what the realised rate of false alarms is made of.
+    told: [u64; 3],
+    ledger: Ledger,
     now: Timestamp,
 }
 
+/// An hour of one sender that ended with messages in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedHour {
+    /// Who.
+    pub sender: SenderKey,
+    /// Which hour, counted since the epoch.
+    pub hour: i64,
+    /// Messages in it.
+    pub messages: u32,
+}
+
+/// The hour under way, where a delivery at `at` ends it.
+pub(super) fn closed_hour(key: &SenderKey, sender: &Sender, at: Timestamp) -> Option<ClosedHour> {
+    let (hour, messages) = sender.hour_under_way();
+    (messages > 0 && hour < at.hour_index()).then(|| ClosedHour { sender: key.clone(), hour, messages })
+}
+
+/// Stored state that is neither a sender's nor an incident's nor a remembered set.
+#[derive(Serialize, Deserialize)]
+struct Rest {
+    roads: Vec<RoadRest>,
+    plans: Vec<Plan>,
+    leniencies: Vec<Leniency>,
+    told: [u64; 3],
+    ledger: Ledger,
+    now: Timestamp,
+}
+
+/// What changed of the state that is not a sender's.
+#[derive(Clone, Debug, Default)]
+pub struct SharedChange {
+    /// The small part, whole.
+    pub rest: Vec<u8>,
+    /// Remembered sets that changed, by name.
+    pub sets: Vec<(String, SetChange)>,
+    /// Open incidents by their sender; `None` where there is none any more.
+    pub incidents: Vec<(Vec<u8>, Option<Vec<u8>>)>,
+    /// Whether these are all incidents there are, and not only those that changed.
+    pub all_incidents: bool,
+}
+
+/// The state that is not a sender's, as the store kept it.
+#[derive(Clone, Debug, Default)]
+pub struct StoredShared {
+    /// The small part.
+    pub rest: Vec<u8>,
+    /// Remembered sets by name.
+    pub sets: BTreeMap<String, StoredSet>,
+    /// Open incidents.
+    pub incidents: Vec<Vec<u8>>,
+}
+
+impl StoredShared {
+    fn read(mut self) -> Option<(Vec<Road>, Vec<Incident>, Rest)> {
+        let mut rest: Rest = postcard::from_bytes(&self.rest).ok()?;
+        let incidents = self.incidents.iter().map(|incident| postcard::from_bytes(incident).ok());
+        let incidents = incidents.collect::<Option<Vec<Incident>>>()?;
+        let mut roads = Vec::new();
+        for (road, vantage) in std::mem::take(&mut rest.roads).into_iter().zip(["wire", "log"]) {
+            let sets = SETS.map(|name| self.sets.remove(&format!("{vantage}.{name}")).unwrap_or_default());
+            roads.push(Road::restore(road, sets));
+        }
+        Some((roads, incidents, rest))
+    }
+
+    /// The same in the form of [`Engine::export_shared`]; `None` where it cannot be read.
+    pub fn whole(self) -> Option<Vec<u8>> {
+        let (roads, mut incidents, rest) = self.read()?;
+        incidents.sort_by(|a, b| a.sender.cmp(&b.sender));
+        let Rest { plans, leniencies, told, ledger, now, .. } = rest;
+        let roads = roads.iter().map(Road::export).collect();
+        postcard::to_allocvec(&Shared { roads, incidents, plans, leniencies, told, ledger, now }).ok()
+    }
+}
+
 impl Engine {
+    /// Has every hour noted that ends with messages in it, until [`Engine::take_closed_hours`] takes it.
+    pub fn note_closed_hours(&mut self) {
+        self.closed_hours.get_or_insert_default();
+    }
+
+    /// Hours that ended since the last call, in the order in which they did.
+    pub fn take_closed_hours(&mut self) -> Vec<ClosedHour> {
+        self.closed_hours.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// One sender.
+    pub fn sender(&self, key: &SenderKey) -> Option<&Sender> {
+        self.senders.get(key).map(|sender| &**sender)
+    }
+
+    /// Forgets what was learned about one sender, on both roads; an open incident stays open. Returns whether
+    /// there was something.
+    pub fn forget(&mut self, id: &SenderId) -> bool {
+        let mut known = false;
+        for vantage in [Vantage::Wire, Vantage::Log] {
+            let key = SenderKey { vantage, id: id.clone() };
+            known |= self.senders.remove(&key).is_some();
+            self.changed.retain(|changed| *changed != key);
+        }
+        if let Some(closed) = &mut self.closed_hours {
+            closed.retain(|hour| hour.sender.id != *id);
+        }
+        known
+    }
+
     /// Senders whose state changed since the last call, for the store, in a stable order.
     pub fn take_changed(&mut self) -> Vec<(SenderKey, Vec<u8>)> {
         let mut changed = std::mem::take(&mut self.changed);
@@ -33,11 +150,65 @@ impl Engine {
             .collect()
     }
 
-    /// State that is not a sender's, for the store.
+    /// What changed of the state that is not a sender's since the last call, for the store.
+    pub fn take_shared(&mut self) -> SharedChange {
+        let mut sets = Vec::new();
+        for (road, vantage) in self.roads.iter_mut().zip(["wire", "log"]) {
+            for (set, name) in road.sets().into_iter().zip(SETS) {
+                sets.extend(set.take_change().map(|change| (format!("{vantage}.{name}"), change)));
+            }
+        }
+        let rest = Rest {
+            roads: self.roads.iter_mut().map(Road::rest).collect(),
+            plans: self.plans.clone(),
+            leniencies: self.leniencies.clone(),
+            told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
+            ledger: self.ledger.clone(),
+            now: self.now,
+        };
+        let (changed, all_incidents) = self.incidents.take_changed();
+        let stored = |id: SenderId| {
+            let name = postcard::to_allocvec(&id).unwrap_or_default();
+            (name, self.incidents.get(&id).and_then(|incident| postcard::to_allocvec(incident).ok()))
+        };
+        let incidents = changed.into_iter().map(stored).collect();
+        SharedChange {
+            rest: postcard::to_allocvec(&rest).unwrap_or_default(),
+            sets,
+            incidents,
+            all_incidents,
+        }
+    }
+
+    /// Takes back what the store made of all that [`Engine::take_shared`] gave. `false` where it cannot be read.
+    pub fn restore_shared(&mut self, stored: StoredShared) -> bool {
+        let Some((roads, incidents, rest)) = stored.read() else { return false };
+        for (place, road) in self.roads.iter_mut().zip(roads) {
+            *place = road;
+        }
+        self.take_back(incidents, rest, true);
+        true
+    }
+
+    fn take_back(&mut self, incidents: Vec<Incident>, rest: Rest, stored: bool) {
+        self.incidents = OpenIncidents::restore(incidents, stored);
+        self.plans = rest.plans;
+        self.leniencies = rest.leniencies;
+        [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed] = rest.told;
+        self.ledger = rest.ledger;
+        self.now = rest.now;
+        self.swept_hour = rest.now.hour_index();
+    }
+
+    /// State that is not a sender's, whole.
     pub fn export_shared(&self) -> Vec<u8> {
         let shared = Shared {
             roads: self.roads.iter().map(Road::export).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            plans: self.plans.clone(),
+            leniencies: self.leniencies.clone(),
+            told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
+            ledger: self.ledger.clone(),
             now: self.now,
         };
         postcard::to_allocvec(&shared).unwrap_or_default()
@@ -46,13 +217,12 @@ impl Engine {
     /// Takes back what [`Engine::export_shared`] gave. `false` where it cannot be read.
     pub fn import_shared(&mut self, blob: &[u8]) -> bool {
         let Ok(shared) = postcard::from_bytes::<Shared>(blob) else { return false };
-        for (road, stored) in self.roads.iter_mut().zip(shared.roads) {
+        let Shared { roads, incidents, plans, leniencies, told, ledger, now } = shared;
+        for (road, stored) in self.roads.iter_mut().zip(roads) {
             *road = Road::import(stored);
         }
-        self.incidents =
-            shared.incidents.into_iter().map(|incident| (incident.sender.clone(), incident)).collect();
-        self.now = shared.now;
-        self.swept_hour = shared.now.hour_index();
+        let rest = Rest { roads: Vec::new(), plans, leniencies, told, ledger, now };
+        self.take_back(incidents, rest, false);
         true
     }
 

@@ -4,7 +4,7 @@
 //! *In*: deliveries. *Out*: known or new. *Bound*: two generations of `limits::REMEMBERED_MAX` each.
 
 use super::marks::{ReversePathClass, VerdictClass};
-use super::memory::{Exported, InstallKey, Remembered, TraitKind, Traits, Vocabulary};
+use super::memory::{Exported, InstallKey, Remembered, StoredSet, TraitKind, Traits, Vocabulary};
 use crate::mail::{Reply, ReversePath, Verdict};
 use crate::observation::{Delivery, Observation};
 use crate::time::Timestamp;
@@ -52,7 +52,69 @@ pub struct StoredRoad {
     messages: u64,
 }
 
+/// What a road remembers in sets, in the order of [`Road::sets`].
+pub const SETS: [&str; 5] = ["recipients", "responders", "deferred", "machines", "reverse_domains"];
+
+/// What a road remembers beside its sets.
+#[derive(Serialize, Deserialize)]
+pub struct RoadRest {
+    places: [(u64, Option<Timestamp>); SETS.len()],
+    machines_waiting: Vec<(u64, u64)>,
+    reverse_domains_waiting: Vec<(u64, u64)>,
+    first_at: Option<Timestamp>,
+    hour: i64,
+    day: i64,
+    days: u32,
+    messages: u64,
+}
+
 impl Road {
+    /// Its sets, in the order of [`SETS`].
+    pub fn sets(&mut self) -> [&mut Remembered; SETS.len()] {
+        [
+            &mut self.recipients,
+            &mut self.responders,
+            &mut self.deferred,
+            self.machines.known_mut(),
+            self.reverse_domains.known_mut(),
+        ]
+    }
+
+    /// What it remembers beside its sets.
+    pub fn rest(&mut self) -> RoadRest {
+        RoadRest {
+            places: self.sets().map(|set| set.place()),
+            machines_waiting: self.machines.waiting(),
+            reverse_domains_waiting: self.reverse_domains.waiting(),
+            first_at: self.first_at,
+            hour: self.hour,
+            day: self.day,
+            days: self.days,
+            messages: self.messages,
+        }
+    }
+
+    /// From its sets and the rest.
+    pub fn restore(rest: RoadRest, mut stored: [StoredSet; SETS.len()]) -> Road {
+        let mut place = 0;
+        let [recipients, responders, deferred, machines, reverse_domains] = stored.each_mut().map(|stored| {
+            place += 1;
+            Remembered::restore(rest.places[place - 1], stored)
+        });
+        Road {
+            recipients,
+            responders,
+            deferred,
+            machines: Vocabulary::restore(machines, rest.machines_waiting),
+            reverse_domains: Vocabulary::restore(reverse_domains, rest.reverse_domains_waiting),
+            first_at: rest.first_at,
+            hour: rest.hour,
+            day: rest.day,
+            days: rest.days,
+            messages: rest.messages,
+        }
+    }
+
     /// Counts a message at a moment: settling is counted in days on which mail was seen, so that one stamp far
     /// from the others settles nothing.
     pub fn count(&mut self, at: Timestamp) {

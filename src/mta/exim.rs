@@ -21,6 +21,8 @@ pub(super) const DIALECT: Dialect = Dialect {
     claims: |program| matches!(program, b"exim" | b"exim4"),
     recognises: |line| take_own_stamp(line).is_some_and(|(_, text)| is_exim_text(text)),
     read,
+    verbatim: false,
+    patterns: None,
 };
 
 /// Takes Exim's own stamp, or syslog's head with or without Exim's stamp behind it. A line without any
@@ -29,15 +31,29 @@ fn split<'l>(_: &mut Memory, line: &'l [u8]) -> Option<Line<'l>> {
     if let Some((stamp, text)) = take_own_stamp(line)
         && !syslog::split(line).is_some_and(|line| (DIALECT.claims)(line.program))
     {
-        return Some(Line { stamp: Some(stamp), host: None, program: b"exim", text });
+        return Some(Line { stamp: Some(stamp), host: None, program: b"exim", pid: None, text });
     }
     match syslog::split(line) {
         Some(line) => {
             let text = take_own_stamp(line.text).map_or(line.text, |(_, text)| text);
             Some(Line { text, ..line })
         }
-        None => Some(Line { stamp: None, host: None, program: b"exim", text: line }),
+        None => Some(split_journal(line).unwrap_or(Line {
+            stamp: None,
+            host: None,
+            program: b"exim",
+            pid: None,
+            text: line,
+        })),
     }
+}
+
+/// `host exim[4711]: 2012-02-13 14:39:22 …`: a journal's head without its own time.
+fn split_journal(line: &[u8]) -> Option<Line<'_>> {
+    let (host, rest) = split_once(line, b" ")?;
+    let (pid, rest) = split_once(rest.strip_prefix(b"exim[")?, b"]: ")?;
+    let (stamp, text) = take_own_stamp(rest)?;
+    Some(Line { stamp: Some(stamp), host: Some(host), program: b"exim", pid: Some(pid), text })
 }
 
 /// `2012-02-13 14:39:22.123 +0100 [4711] `.
@@ -213,9 +229,16 @@ fn take_only<T>(mut places: impl Iterator<Item = T>) -> Result<T, bool> {
     if places.next().is_some() { Err(true) } else { Ok(first) }
 }
 
+/// A line of which only the recipient's end is doubtful.
+fn doubtful(id: &[u8], emit: Emit) -> Fate {
+    emit(id, Part::Outcome(Outcome::unknown()));
+    Fate::Ambiguous
+}
+
 /// `address <original> P=<sender> R=router T=transport H=host [address]:port X=… C="250 OK id=…"`.
 fn read_delivery(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
-    let Some((recipient, fields)) = take_recipient(rest) else { return Fate::Unparsed };
+    let Ok(quoted) = take_quoted(rest) else { return doubtful(id, emit) };
+    let Some((recipient, fields)) = quoted.or_else(|| take_recipient(rest)) else { return Fate::Unparsed };
     // The confirmation is the receiver's text, with its quotes escaped: nothing of ours follows it but times.
     let (fields, confirmation) = split_once(fields, b" C=\"").unwrap_or((fields, &[]));
     let (router, responder) = read_route(fields);
@@ -241,7 +264,8 @@ fn read_delivery(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
 /// `address <original> R=router T=transport H=host [address]: error`, for deferrals with ` defer (-44)` before
 /// the host. Shorter where no transport was reached.
 fn read_failure(id: &[u8], rest: &[u8], status: Status, emit: Emit) -> Fate {
-    let Some((recipient, rest)) = take_recipient(rest) else { return Fate::Unparsed };
+    let Ok(quoted) = take_quoted(rest) else { return doubtful(id, emit) };
+    let Some((recipient, rest)) = quoted.or_else(|| take_recipient(rest)) else { return Fate::Unparsed };
     let (fields, words) = split_fields(rest);
     // No attempt was made. (With `**` the same words give up after a long time of failures.)
     let waits =
@@ -278,6 +302,47 @@ struct Recipient<'l> {
     /// Whether it ends on this machine by its form alone.
     local: bool,
     discarded: bool,
+}
+
+/// A recipient whose local part needs quotes: Exim logs it bare, with its blanks, and then the original with its
+/// quotes: `=> x r=y@b <"x r=y"@b> R=…`. It ends where the original, bare, equals all that stands before it.
+/// `Err` where that is so in two places: the sender imitates it.
+fn take_quoted(rest: &[u8]) -> Result<Option<(Recipient<'_>, &[u8])>, ()> {
+    let places = memchr::memmem::find_iter(rest, b" <\"").filter_map(|at| {
+        let (bare, original) = rest.split_at_checked(at)?;
+        let (path, after) = take_path(original.get(2..)?)?;
+        is_quoted_form(path, bare).then_some((Recipient { path, local: false, discarded: false }, after))
+    });
+    match take_only(places) {
+        Ok(found) => Ok(Some(found)),
+        Err(true) => Err(()),
+        Err(false) => Ok(None),
+    }
+}
+
+/// Whether `"a \"b"@c` is what `a "b@c` looks like in quotes. Exim logs in lower case.
+fn is_quoted_form(quoted: &[u8], bare: &[u8]) -> bool {
+    let mut bare = bare.iter();
+    let (mut inside, mut i) = (false, 0);
+    while let Some(byte) = quoted.get(i) {
+        i += 1;
+        let byte = match byte {
+            b'"' => {
+                inside = !inside;
+                continue;
+            }
+            b'\\' if inside => {
+                i += 1;
+                quoted.get(i - 1)
+            }
+            byte => Some(byte),
+        };
+        match (byte, bare.next()) {
+            (Some(byte), Some(other)) if byte.eq_ignore_ascii_case(other) => {}
+            _ => return false,
+        }
+    }
+    bare.next().is_none()
 }
 
 fn take_recipient(rest: &[u8]) -> Option<(Recipient<'_>, &[u8])> {
@@ -438,6 +503,30 @@ mod tests {
     }
 
     const ID: &str = "1RwtJa-000AFB-07";
+
+    /// Found by a real Exim 4.96 with hostile recipients.
+    #[test]
+    fn a_recipient_with_blanks_cannot_write_fields() {
+        let local = "victim@corp.example R=out T=out H=bank [192.0.2.66] C=\\\"250 ok\\\" x";
+        let bare = local.replace('\\', "");
+        assert_eq!(
+            parsed(&format!(
+                "{ID} => {bare}@b.example <\"{local}\"@b.example> R=out T=out H=mx [198.51.100.1] C=\"250 fine\""
+            )),
+            [format!(
+                "{ID} to=\"{local}\"@b.example Remote Sent by=Some(198.51.100.1) tried=Some(198.51.100.1) code=Some(250) enhanced=? as=?"
+            )]
+        );
+        // One that brings its own original along makes two readings.
+        let local = "x@y <\\\"x\\\"@y> R=out T=out H=bank [192.0.2.66] z";
+        let bare = local.replace('\\', "");
+        let line = format!(
+            "2026-11-24 20:14:01 {ID} => {bare}@b.example <\"{local}\"@b.example> R=out T=out H=mx [198.51.100.1]"
+        );
+        let (fate, parts) = says(&DIALECT, &line);
+        assert_eq!(fate, Fate::Ambiguous);
+        assert_eq!(parts, [format!("{ID} to=? Remote Unknown by=None tried=None code=None enhanced=? as=?")]);
+    }
 
     #[test]
     fn arrivals() {

@@ -96,7 +96,7 @@ pub fn reply_text(words: &[u8]) -> Untrusted {
 
 /// Under which id a server has taken a message: `… queued as 218BEDC28EC`, `OK id=1RwtJa-000AFB-07`.
 pub fn taken_as(answer: &[u8]) -> Option<&[u8]> {
-    let (_, rest) = rsplit_once(answer, b"queued as ").or_else(|| rsplit_once(answer, b" id="))?;
+    let (_, rest) = rsplit_once(answer, b"ueued as ").or_else(|| rsplit_once(answer, b" id="))?;
     let end = rest.iter().take_while(|byte| byte.is_ascii_alphanumeric() || **byte == b'-').count();
     rest.get(..end).filter(|id| (5..=64).contains(&id.len()) && id.iter().any(u8::is_ascii_digit))
 }

@@ -4,12 +4,15 @@
 //! *Bound*: see [`super::queue`]. *Spec*: docs/architecture.md, logs.
 
 use super::queue::{OpenMessage, Queue, account_name};
-use super::road::{LogCounters, Machine};
-use super::{Origin, Outcome, Part, Route, Status};
+use super::road::{LogCounters, Machine as LogMachine};
+use super::{Origin, Outcome, Part, Route, Seen, Status};
 use crate::company::Company;
 use crate::limits;
-use crate::mail::{Mailbox, Untrusted};
-use crate::observation::{Delivery, Fact, Login, Message, Observation, SenderKeys, Vantage};
+use crate::mail::{Mailbox, ReversePath, Untrusted, Verdict};
+use crate::observation::{
+    Delivery, Fact, Login, Machine, Message, Observation, SenderKeys, Session, SessionEnd, Tls, Vantage,
+    digest,
+};
 use crate::time::Timestamp;
 use std::net::IpAddr;
 
@@ -18,7 +21,7 @@ pub(super) struct Joining<'r> {
     pub(super) company: &'r Company,
     pub(super) queue: &'r mut Queue,
     pub(super) counters: &'r mut LogCounters,
-    pub(super) machine: &'r Machine,
+    pub(super) machine: &'r LogMachine,
     pub(super) at: Timestamp,
     /// Machine and queue id of the message at hand.
     pub(super) key: &'r mut Vec<u8>,
@@ -36,6 +39,8 @@ impl Joining<'_> {
             Part::Expired => self.counters.expired += 1,
             Part::Rejected => self.counters.rejected += 1,
             Part::Login { account, client, succeeded } => self.login(account, client, succeeded),
+            Part::Filtered { origin, forward_paths } => self.filtered(id, &origin, forward_paths),
+            Part::Seen(seen) => self.seen(id, &seen),
         }
     }
 
@@ -62,6 +67,75 @@ impl Joining<'_> {
         }
         let sender = self.sender(account.map(account_name), client);
         self.observe(sender, Fact::Login(Login { succeeded }));
+    }
+
+    /// A message that a filter let through. Where the MTA's own log is read, that one tells what became of it.
+    fn filtered(&mut self, id: &[u8], origin: &Origin, forward_paths: &[&[u8]]) {
+        let known = !id.is_empty() && self.queue.get(self.key).is_some_and(|message| message.begun);
+        if known {
+            self.origin(origin);
+            return;
+        }
+        for path in forward_paths {
+            let outcome = Outcome { origin: *origin, forward_path: Some(path), ..Outcome::unknown() };
+            self.outcome(id, &outcome);
+        }
+    }
+
+    /// What another sensor saw on the wire, as the wire road would have told it.
+    fn seen(&mut self, id: &[u8], seen: &Seen) {
+        if !self.company.sends(seen.originator, seen.responder) {
+            self.counters.inward += 1;
+            return;
+        }
+        let sender = SenderKeys {
+            address: Some(seen.originator),
+            machine: Machine { helo: seen.helo.map(digest), syn: None },
+            ..SenderKeys::default()
+        };
+        let queue_id = (!id.is_empty()).then(|| Untrusted::bounded(id, limits::ID_BYTES_MAX));
+        let recipients = u32::try_from(seen.forward_paths.len()).unwrap_or(u32::MAX);
+        let mut observe = |fact| {
+            self.out.push(Observation { at: self.at, vantage: Vantage::Wire, sender: sender.clone(), fact });
+        };
+        if recipients == 0 {
+            // Nothing but a session: what TLS hid, or what never came to mail.
+            observe(Fact::Session(Session {
+                responder: seen.responder,
+                opened_at: self.at,
+                helo: seen.helo.map(|helo| Untrusted::bounded(helo, limits::HELO_BYTES_MAX)),
+                tls: if seen.tls { Tls::Started } else { Tls::Clear },
+                opaque: None,
+                messages: 0,
+                recipients: 0,
+                recipients_refused: 0,
+                ended: SessionEnd::Closed,
+                gap_bytes: 0,
+                oddities: Vec::new(),
+            }));
+            return;
+        }
+        // The last answer is the one to end-of-data, unless QUIT was answered after it (221).
+        let reply = seen.reply.clone().filter(|reply| reply.verdict().is_some() && reply.code != Some(221));
+        self.counters.messages += 1;
+        observe(Fact::Message(Message {
+            responder: Some(seen.responder),
+            recipients,
+            size_bytes: None,
+            accepted: reply.as_ref().map(|reply| reply.verdict() == Some(Verdict::Accepted)),
+            queue_id: queue_id.clone(),
+            content: None,
+        }));
+        for path in seen.forward_paths {
+            observe(Fact::Delivery(Delivery {
+                responder: Some(seen.responder),
+                reverse_path: seen.reverse_path.map(ReversePath::parse),
+                forward_path: Mailbox::parse(path),
+                reply: reply.clone(),
+                retry: None,
+                queue_id: queue_id.clone(),
+            }));
+        }
     }
 
     fn outcome(&mut self, id: &[u8], outcome: &Outcome) {
@@ -99,7 +173,12 @@ impl Joining<'_> {
         let message = message.clone();
         let retry = self.retry(id, outcome, message.begun);
         self.counters.retries += u64::from(retry == Some(true));
-        let sender = self.sender(message.account.clone(), message.client);
+        let mut sender = self.sender(message.account.clone(), message.client);
+        if let Some(egress) =
+            outcome.egress.filter(|address| company.owns(*address) && !address.is_loopback())
+        {
+            sender.address = Some(egress);
+        }
         let queue_id = (!id.is_empty()).then(|| Untrusted::bounded(id, limits::ID_BYTES_MAX));
         if first {
             self.counters.messages += 1;

@@ -11,15 +11,38 @@
 //! A sender writes part of most lines. So every field is read from a side that the MTA controls, and
 //! where two readings remain, none is taken: the field is `None` and the line counted as ambiguous.
 
+mod custom;
+mod dovecot;
+mod exchange;
+mod exchange_protocol;
 mod exim;
 pub mod fields;
+mod haraka;
+mod hmailserver;
 mod joining;
+mod json;
+mod kept;
+mod kumomta;
+mod mailenable;
+mod microsoft365;
+mod opensmtpd;
 mod postfix;
+mod powermta;
+mod qmail;
 mod queue;
 mod road;
+mod rspamd;
+mod sendmail;
+mod sessions;
 pub mod stamp;
+mod suricata;
 pub mod syslog;
+mod table;
+mod transcript;
+mod zeek;
 
+pub use custom::{Patterns, PatternsError, custom_dialect};
+pub use kept::Note;
 pub use road::{LogCounters, LogRoad, LogSettings, LogSource, SourceId};
 
 use crate::mail::Reply;
@@ -41,6 +64,11 @@ pub struct Dialect {
     pub(crate) recognises: fn(line: &[u8]) -> bool,
     /// What the line says.
     pub(crate) read: fn(&Line, &mut Memory, Emit) -> Fate,
+    /// Whether its lines may carry a client's words as they were sent, passwords among them. No sample is
+    /// taken of such lines.
+    pub(crate) verbatim: bool,
+    /// What a user-defined dialect goes by.
+    pub(crate) patterns: Option<&'static Patterns>,
 }
 
 /// Takes what a line says, with the queue id it says it of; the id is empty where there is none.
@@ -58,9 +86,26 @@ pub const DIALECTS: &[Dialect] = &[
             Some(dialect) => (dialect.read)(line, memory, emit),
             None => Fate::Ignored,
         },
+        verbatim: false,
+        patterns: None,
     },
     postfix::DIALECT,
     exim::DIALECT,
+    sendmail::DIALECT,
+    opensmtpd::DIALECT,
+    qmail::DIALECT,
+    dovecot::DIALECT,
+    exchange::DIALECT,
+    exchange_protocol::DIALECT,
+    microsoft365::DIALECT,
+    kumomta::DIALECT,
+    powermta::DIALECT,
+    haraka::DIALECT,
+    mailenable::DIALECT,
+    hmailserver::DIALECT,
+    rspamd::DIALECT,
+    zeek::DIALECT,
+    suricata::DIALECT,
 ];
 
 /// The dialect of a user's choice.
@@ -82,13 +127,22 @@ pub struct Line<'l> {
     pub host: Option<&'l [u8]>,
     /// The program that wrote it; empty where the log has only one.
     pub program: &'l [u8],
+    /// The process that wrote it; `None` where the line does not say.
+    pub pid: Option<&'l [u8]>,
     /// What it wrote.
     pub text: &'l [u8],
 }
 
 /// What a dialect remembers of one source between its lines.
 #[derive(Clone, Debug, Default)]
-pub struct Memory {}
+pub struct Memory {
+    /// What the columns are called, where a header said it.
+    pub(crate) columns: table::Columns,
+    /// Sessions and deliveries under way, by what their lines have in common.
+    pub(crate) sessions: sessions::Sessions,
+    /// What a user-defined dialect goes by.
+    pub(crate) patterns: Option<&'static Patterns>,
+}
 
 /// What became of a line. Every line has exactly one fate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -116,6 +170,15 @@ pub enum Part<'l> {
     Expired,
     /// Our MTA refused a client's command or message.
     Rejected,
+    /// A filter saw the message on its way in. Where the MTA's own log is read too, that one says the rest.
+    Filtered {
+        /// Who hands it in.
+        origin: Origin<'l>,
+        /// For whom.
+        forward_paths: &'l [&'l [u8]],
+    },
+    /// A transaction as another sensor saw it on the wire.
+    Seen(Seen<'l>),
     /// Somebody logged in, or tried to.
     Login {
         /// The name that was given.
@@ -148,6 +211,25 @@ pub struct Origin<'l> {
     pub recipients: Option<u32>,
 }
 
+/// One SMTP transaction, second hand from the wire. `None` where the sensor did not see it.
+#[derive(Clone, Debug)]
+pub struct Seen<'l> {
+    /// The side that opened the connection.
+    pub originator: IpAddr,
+    /// The side that answered.
+    pub responder: IpAddr,
+    /// Name given in HELO or EHLO.
+    pub helo: Option<&'l [u8]>,
+    /// Whether the rest of the session went under TLS.
+    pub tls: bool,
+    /// Argument of MAIL, without its brackets; empty is the null path.
+    pub reverse_path: Option<&'l [u8]>,
+    /// Arguments of RCPT, without brackets. Whether one was refused, such records do not say.
+    pub forward_paths: &'l [&'l [u8]],
+    /// The last answer of the session, which is the one to end-of-data where nothing followed.
+    pub reply: Option<Reply>,
+}
+
 /// What became of one recipient.
 #[derive(Clone, Debug)]
 pub struct Outcome<'l> {
@@ -167,6 +249,8 @@ pub struct Outcome<'l> {
     pub reply: Option<Reply>,
     /// Under which id the next server has taken it, where it says so.
     pub passed_to: Option<&'l [u8]>,
+    /// The address it left from, where the line says so; believed where it is one of ours.
+    pub egress: Option<IpAddr>,
 }
 
 /// How a recipient is served.
@@ -207,6 +291,29 @@ impl Outcome<'_> {
             status: Status::Unknown,
             reply: None,
             passed_to: None,
+            egress: None,
+        }
+    }
+}
+
+impl Status {
+    /// What a reply code makes of a delivery.
+    pub(crate) fn of_code(code: u16) -> Status {
+        match code / 100 {
+            2 => Status::Sent,
+            4 => Status::Deferred,
+            5 => Status::Bounced,
+            _ => Status::Unknown,
+        }
+    }
+
+    /// The class of enhanced status (RFC 3463) that it stands for.
+    pub(crate) fn class(self) -> Option<u8> {
+        match self {
+            Status::Sent => Some(2),
+            Status::Deferred => Some(4),
+            Status::Bounced => Some(5),
+            Status::Probed | Status::Unknown => None,
         }
     }
 }
@@ -214,12 +321,17 @@ impl Outcome<'_> {
 /// Reads one line in isolation and prints what it says.
 #[cfg(test)]
 fn says(dialect: &Dialect, line: &str) -> (Fate, Vec<String>) {
-    let mut memory = Memory::default();
-    let head = (dialect.split)(&mut memory, line.as_bytes()).unwrap();
+    says_on(dialect, &mut Memory::default(), line)
+}
+
+/// Reads one line after others.
+#[cfg(test)]
+fn says_on(dialect: &Dialect, memory: &mut Memory, line: &str) -> (Fate, Vec<String>) {
+    let head = (dialect.split)(memory, line.as_bytes()).unwrap();
     let mut parts = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let maybe = |bytes: Option<&[u8]>| bytes.map_or("?".into(), text);
-    let fate = (dialect.read)(&head, &mut memory, &mut |id, part| {
+    let fate = (dialect.read)(&head, memory, &mut |id, part| {
         parts.push(match part {
             Part::Origin(o) => format!(
                 "{} origin begins={} client={:?} account={} original={:?}/{} from={} size={:?} rcpts={:?}",
@@ -251,6 +363,25 @@ fn says(dialect: &Dialect, line: &str) -> (Fate, Vec<String>) {
             Part::Login { account, client, succeeded } => {
                 format!("{} login {} {client:?} {succeeded}", text(id), maybe(account))
             }
+            Part::Filtered { origin, forward_paths } => format!(
+                "{} filtered client={:?} account={} from={} to={:?}",
+                text(id),
+                origin.client,
+                maybe(origin.account),
+                maybe(origin.reverse_path),
+                forward_paths.iter().map(|path| text(path)).collect::<Vec<_>>()
+            ),
+            Part::Seen(seen) => format!(
+                "{} seen {} to {} helo={} tls={} from={} to={:?} code={:?}",
+                text(id),
+                seen.originator,
+                seen.responder,
+                maybe(seen.helo),
+                seen.tls,
+                maybe(seen.reverse_path),
+                seen.forward_paths.iter().map(|path| text(path)).collect::<Vec<_>>(),
+                seen.reply.as_ref().and_then(|reply| reply.code)
+            ),
             Part::Removed => format!("{} removed", text(id)),
             Part::Expired => format!("{} expired", text(id)),
             Part::Rejected => format!("{} rejected", text(id)),

@@ -20,6 +20,8 @@ pub(super) const DIALECT: Dialect = Dialect {
     claims: |program| daemon(program).is_some(),
     recognises: |_| false,
     read,
+    verbatim: false,
+    patterns: None,
 };
 
 /// Daemons whose lines are read, and those that are known to say nothing about a message.
@@ -72,6 +74,9 @@ const DAEMONS: &[&[u8]] = &[
 
 /// The daemon of a program name: `postfix/smtpd`, `postfix-out/submission/smtpd`, `mail/smtp`.
 fn daemon(program: &[u8]) -> Option<&[u8]> {
+    if program == b"postfix" {
+        return Some(program);
+    }
     let slash = memchr::memrchr(b'/', program)?;
     let name = program.get(slash + 1..)?;
     (DAEMONS.contains(&name) || program.starts_with(b"postfix")).then_some(name)
@@ -86,6 +91,8 @@ fn read(line: &Line, _: &mut Memory, emit: Emit) -> Fate {
             _ => Fate::Ignored,
         };
     };
+    // Some relays cut the daemon off: its line's form tells it.
+    let daemon = if daemon == b"postfix" { daemon_by_form(rest) } else { daemon };
     match daemon {
         b"smtpd" | b"postscreen" | b"qmqpd" => read_smtpd(id, rest, emit),
         b"qmgr" | b"oqmgr" | b"nqmgr" if rest.starts_with(b"from=<") => read_qmgr(id, rest, emit),
@@ -105,7 +112,19 @@ fn read(line: &Line, _: &mut Memory, emit: Emit) -> Fate {
             Fate::Parsed
         }
         _ if rest.starts_with(b"to=<") => read_outcome(id, daemon, rest, emit),
+        _ if rest.starts_with(b"to=") => read_bare_outcome(id, daemon, rest, emit),
         _ => Fate::Ignored,
+    }
+}
+
+fn daemon_by_form(rest: &[u8]) -> &'static [u8] {
+    let begins = |start: &[u8]| rest.starts_with(start);
+    match () {
+        () if begins(b"client=") || is_refusal(rest) => b"smtpd",
+        () if begins(b"from=<") || begins(b"removed") => b"qmgr",
+        () if begins(b"uid=") => b"pickup",
+        () if begins(b"message-id=") => b"cleanup",
+        () => b"smtp",
     }
 }
 
@@ -152,14 +171,19 @@ fn read_smtpd(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
     let Some((_, client, rest)) = take_host(rest) else { return Fate::Unparsed };
     let rest = skip_port(rest);
     let account = field(rest, b", sasl_username=");
-    if account.is_some() {
+    // A name that goes on like the fields after it: nobody can tell which is which.
+    let doubtful = split_once(rest, b", sasl_username=")
+        .is_some_and(|(_, name)| memchr::memmem::find(name, b", orig_").is_some());
+    let account = account.filter(|_| !doubtful);
+    if account.is_some() || doubtful {
         emit(id, Part::Login { account, client, succeeded: true });
     }
     if !id.is_empty() {
-        let original_client = rsplit_once(rest, b", orig_client=")
+        let after = if doubtful { &[][..] } else { rest };
+        let original_client = rsplit_once(after, b", orig_client=")
             .and_then(|(_, host)| take_host(host))
             .and_then(|host| host.1);
-        let original_id = rsplit_once(rest, b", orig_queue_id=").map(|(_, rest)| up_to_comma(rest));
+        let original_id = rsplit_once(after, b", orig_queue_id=").map(|(_, rest)| up_to_comma(rest));
         emit(
             id,
             Part::Origin(Origin {
@@ -172,7 +196,7 @@ fn read_smtpd(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
             }),
         );
     }
-    Fate::Parsed
+    if doubtful { Fate::Ambiguous } else { Fate::Parsed }
 }
 
 /// A proxy filter took the message before it was queued: `name[address]: 250 2.0.0 Ok: queued as ID;
@@ -267,11 +291,34 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
         .and_then(|(path, rest)| Some((path, take_attempt(rest)?)))
         .or_else(|| next_attempt(rest).map(|(at, attempt)| (rest.get(..at).unwrap_or_default(), attempt)));
     let Some((path, attempt)) = split else { return Fate::Unparsed };
-    let route = route(daemon, &attempt);
+    let doubtful = !(quoted && path.contains(&b'@')) && next_attempt(attempt.words).is_some();
+    give_outcome(id, daemon, path, &attempt, doubtful, emit)
+}
+
+/// `to=user, orig_to=root, relay=local, …`: some versions log addresses without brackets.
+fn read_bare_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
+    let Some(rest) = rest.strip_prefix(b"to=") else { return Fate::Unparsed };
+    let places = |text| {
+        memchr::memmem::find_iter(text, b", ")
+            .filter_map(move |at| Some((at, take_attempt(text.get(at..)?)?)))
+    };
+    let Some((at, attempt)) = places(rest).next() else { return Fate::Unparsed };
+    let doubtful = places(attempt.words).next().is_some();
+    give_outcome(id, daemon, rest.get(..at).unwrap_or_default(), &attempt, doubtful, emit)
+}
+
+fn give_outcome(
+    id: &[u8],
+    daemon: &[u8],
+    path: &[u8],
+    attempt: &Attempt,
+    doubtful: bool,
+    emit: Emit,
+) -> Fate {
+    let route = route(daemon, attempt);
     if attempt.status == Status::Probed {
         return Fate::Parsed;
     }
-    let doubtful = !(quoted && path.contains(&b'@')) && next_attempt(attempt.words).is_some();
     if doubtful {
         emit(id, Part::Outcome(Outcome { route, ..Outcome::unknown() }));
         return Fate::Ambiguous;
@@ -285,8 +332,9 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
         responder,
         attempted: responder.or_else(|| attempted(attempt.words)),
         status: attempt.status,
-        reply: Some(answer(&attempt)),
+        reply: Some(answer(attempt)),
         passed_to,
+        egress: None,
     };
     emit(id, Part::Outcome(outcome));
     Fate::Parsed
@@ -296,7 +344,10 @@ fn read_outcome(id: &[u8], daemon: &[u8], rest: &[u8], emit: Emit) -> Fate {
 fn take_attempt(rest: &[u8]) -> Option<Attempt<'_>> {
     let rest = match rest.strip_prefix(b", orig_to=<") {
         Some(rest) => take_path(rest)?.1,
-        None => rest,
+        None => match rest.strip_prefix(b", orig_to=") {
+            Some(rest) => rest.get(memchr::memmem::find(rest, b", relay=")?..)?,
+            None => rest,
+        },
     };
     let (relay, rest) = split_once(rest.strip_prefix(b", relay=")?, b", ")?;
     let rest = match rest.strip_prefix(b"conn_use=") {
@@ -309,6 +360,11 @@ fn take_attempt(rest: &[u8]) -> Option<Attempt<'_>> {
     };
     let rest = match rest.strip_prefix(b"delays=") {
         Some(rest) => split_once(rest, b", ").filter(|(delays, _)| is_figure(delays))?.1,
+        None => rest,
+    };
+    // Since 3.11: how TLS went.
+    let rest = match rest.strip_prefix(b"tls=") {
+        Some(rest) => split_once(rest, b", ").filter(|(tls, _)| !tls.contains(&b' '))?.1,
         None => rest,
     };
     let (dsn, rest) = match rest.strip_prefix(b"dsn=") {
@@ -581,6 +637,22 @@ mod tests {
             ),
             [
                 "AB12CD to=a@b Remote Bounced by=Some(198.51.100.1) tried=Some(198.51.100.1) code=None enhanced=5.0.0 as=?"
+            ]
+        );
+    }
+
+    /// Found by a real Postfix with hostile names.
+    #[test]
+    fn a_login_name_cannot_write_the_fields_after_it() {
+        let (fate, parts) = says(
+            "smtpd[1]: AB12CD: client=pc[192.0.2.9], sasl_method=PLAIN, sasl_username=x], orig_client=evil[192.0.2.66]",
+        );
+        assert_eq!(fate, Fate::Ambiguous);
+        assert_eq!(
+            parts,
+            [
+                "AB12CD login ? Some(192.0.2.9) true",
+                "AB12CD origin begins=true client=Some(192.0.2.9) account=? original=None/? from=? size=None rcpts=None"
             ]
         );
     }

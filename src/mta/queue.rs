@@ -5,12 +5,15 @@
 //! generations each; an entry that no line touches for one to two generations is forgotten. *Spec*: none.
 
 use super::Origin;
+use super::kept::Changes;
 use crate::limits;
 use crate::mail::{ReversePath, Untrusted};
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 use std::collections::hash_map::RandomState;
 use std::collections::{HashMap, HashSet};
-use std::hash::BuildHasher;
+use std::hash::{BuildHasher, Hash, Hasher};
 use std::net::IpAddr;
 
 /// Longest time between two lines of one message that is bridged for sure, seconds. Queues retry at
@@ -18,8 +21,14 @@ use std::net::IpAddr;
 const GENERATION_SECONDS: f64 = 2.0 * 86_400.0;
 
 /// What is known of one message.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct OpenMessage {
+    /// Whether it changed since changes were last taken.
+    #[serde(skip)]
+    pub dirty: bool,
+    /// Whether changes that were taken hold it.
+    #[serde(skip)]
+    pub stored: bool,
     /// Whether the line with which it began was seen.
     pub begun: bool,
     /// Whether its [`Message`](crate::observation::Message) was handed out.
@@ -46,7 +55,7 @@ impl OpenMessage {
         let other_path = matches!((&self.reverse_path, &reverse_path), (Some(old), Some(new)) if old != new);
         if (origin.begins && (self.begun || !self.inherited)) || other_path {
             // The id was used before.
-            *self = OpenMessage::default();
+            *self = OpenMessage { dirty: self.dirty, stored: self.stored, ..OpenMessage::default() };
         }
         self.begun |= origin.begins;
         let handed_in_by_us = origin.client.is_some_and(&ours);
@@ -92,23 +101,41 @@ pub fn account_name(name: &[u8]) -> Untrusted {
 }
 
 /// Messages under way and recipients that were deferred.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Queue {
-    messages: Aging<HashMap<Box<[u8]>, OpenMessage>>,
-    deferred: Aging<HashSet<u64>>,
-    hasher: RandomState,
+    pub(super) messages: Aging<HashMap<Box<[u8]>, OpenMessage>>,
+    pub(super) deferred: Aging<HashSet<u64>>,
+    /// Under which recipients are digested: no sender can know which ones collide.
+    pub(super) key: (u64, u64),
+    /// What changed, where somebody keeps it.
+    pub(super) changes: Option<Changes>,
     /// Messages forgotten because the table was full.
     pub messages_evicted: u64,
     /// Deferred recipients forgotten because the table was full.
     pub deferred_evicted: u64,
 }
 
-/// Two generations of something, and when the younger one began.
+impl Default for Queue {
+    fn default() -> Queue {
+        let random = RandomState::new();
+        Queue {
+            messages: Aging::default(),
+            deferred: Aging::default(),
+            key: (random.hash_one(0), random.hash_one(1)),
+            changes: None,
+            messages_evicted: 0,
+            deferred_evicted: 0,
+        }
+    }
+}
+
+/// Two generations of something, the number of the younger one, and when it began.
 #[derive(Debug, Default)]
-struct Aging<T> {
-    young: T,
-    old: T,
-    began: Option<Timestamp>,
+pub(super) struct Aging<T> {
+    pub(super) young: T,
+    pub(super) old: T,
+    pub(super) number: u64,
+    pub(super) began: Option<Timestamp>,
 }
 
 impl<T: Default> Aging<T> {
@@ -122,6 +149,7 @@ impl<T: Default> Aging<T> {
             return None;
         }
         self.began = Some(at);
+        self.number += 1;
         let young = std::mem::take(&mut self.young);
         Some(std::mem::replace(&mut self.old, young))
     }
@@ -135,36 +163,51 @@ impl Queue {
             let (key, message) = old.remove_entry(key)?;
             young.insert(key, message);
         }
-        young.get_mut(key)
+        let message = young.get_mut(key)?;
+        if let Some(changes) = &mut self.changes {
+            changes.message(key, message);
+        }
+        Some(message)
     }
 
     /// What is known of a message, nothing where it is new.
     pub fn get_or_begin(&mut self, key: &[u8], at: Timestamp) -> &mut OpenMessage {
         if self.get(key).is_none() {
             let full = self.messages.young.len() >= limits::OPEN_MESSAGES_MAX;
-            if let Some(forgotten) = self.messages.turn(at, full)
-                && full
-            {
-                self.messages_evicted = self.messages_evicted.saturating_add(forgotten.len() as u64);
+            if let Some(forgotten) = self.messages.turn(at, full) {
+                if full {
+                    self.messages_evicted = self.messages_evicted.saturating_add(forgotten.len() as u64);
+                }
+                if let Some(changes) = &mut self.changes {
+                    changes.forgotten(forgotten);
+                }
             }
         }
-        self.messages.young.entry(key.into()).or_default()
+        let message = self.messages.young.entry(key.into()).or_default();
+        if let Some(changes) = &mut self.changes {
+            changes.message(key, message);
+        }
+        message
     }
 
     /// Forgets a message that left the queue.
     pub fn remove(&mut self, key: &[u8]) -> Option<OpenMessage> {
-        self.messages.young.remove(key).or_else(|| self.messages.old.remove(key))
+        let message = self.messages.young.remove(key).or_else(|| self.messages.old.remove(key))?;
+        if let Some(changes) = self.changes.as_mut().filter(|_| message.stored) {
+            changes.removed.push(key.into());
+        }
+        Some(message)
     }
 
     /// Whether this recipient of this message was deferred before.
     pub fn was_deferred(&self, key: &[u8], recipient: &[u8]) -> bool {
-        let digest = self.hasher.hash_one((key, recipient));
+        let digest = self.digest(key, recipient);
         self.deferred.young.contains(&digest) || self.deferred.old.contains(&digest)
     }
 
     /// Remembers that it was deferred. Says whether it was before.
     pub fn defer(&mut self, key: &[u8], recipient: &[u8], at: Timestamp) -> bool {
-        let digest = self.hasher.hash_one((key, recipient));
+        let digest = self.digest(key, recipient);
         let full = self.deferred.young.len() >= limits::DEFERRED_RECIPIENTS_MAX;
         let before = self.deferred.old.contains(&digest);
         if let Some(forgotten) = self.deferred.turn(at, full)
@@ -172,7 +215,17 @@ impl Queue {
         {
             self.deferred_evicted = self.deferred_evicted.saturating_add(forgotten.len() as u64);
         }
-        !self.deferred.young.insert(digest) || before
+        let new = self.deferred.young.insert(digest);
+        if let Some(changes) = self.changes.as_mut().filter(|_| new) {
+            changes.deferred.push((self.deferred.number, digest));
+        }
+        !new || before
+    }
+
+    fn digest(&self, key: &[u8], recipient: &[u8]) -> u64 {
+        let mut hasher = SipHasher13::new_with_keys(self.key.0, self.key.1);
+        (key, recipient).hash(&mut hasher);
+        hasher.finish()
     }
 
     /// Messages that are remembered.

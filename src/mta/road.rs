@@ -5,6 +5,7 @@
 //! *Spec*: docs/architecture.md, logs.
 
 use super::joining::Joining;
+use super::kept::{self, KeptSource, Note};
 use super::queue::Queue;
 use super::stamp::Clock;
 use super::{DIALECTS, Dialect, Fate, Line, Memory, fields};
@@ -149,11 +150,12 @@ impl LogRoad {
 
     /// Adds an input.
     pub fn add_source(&mut self, source: LogSource) -> SourceId {
+        let patterns = source.dialect.and_then(|dialect| dialect.patterns);
         self.sources.push(Source {
             dialect: source.dialect,
             recognised: None,
             clock: Clock::new(source.zone, source.modified_at),
-            memory: Memory::default(),
+            memory: Memory { patterns, ..Memory::default() },
             name: source.name.into_bytes().into(),
         });
         SourceId(self.sources.len() - 1)
@@ -163,6 +165,9 @@ impl LogRoad {
     /// than the settings allow are not believed. Replays leave it unset.
     pub fn set_now(&mut self, now: Timestamp) {
         self.now = Some(now);
+        for source in &mut self.sources {
+            source.clock.set_now(now);
+        }
     }
 
     /// The dialect of an input that begins with `head` (after decompression; a few KiB suffice). `None`
@@ -189,7 +194,8 @@ impl LogRoad {
         let line = trim_line(line);
         let dialect = source.dialect_of(line)?;
         let stamp = (dialect.split)(&mut source.memory, line)?.stamp?;
-        source.clock.resolve(stamp)
+        let (now, most) = (self.now, self.settings.future_seconds_max);
+        source.clock.resolve(stamp).filter(|at| !now.is_some_and(|now| at.seconds_since(now) > most))
     }
 
     /// Takes a line and appends what it says.
@@ -206,12 +212,40 @@ impl LogRoad {
             Fate::Unparsed => {
                 self.counters.unparsed += 1;
                 if self.counters.unparsed_samples.len() < limits::UNPARSED_SAMPLES_MAX {
-                    self.counters.unparsed_samples.push(sample(line));
+                    let verbatim = self.sources.get(source.0).is_some_and(Source::is_verbatim);
+                    self.counters.unparsed_samples.push(sample(line, verbatim));
                 }
             }
         }
         self.counters.joins_evicted = self.queue.messages_evicted;
         self.counters.deferrals_evicted = self.queue.deferred_evicted;
+    }
+
+    /// Makes this road, whose sources were added, what an earlier one was, by the notes that were taken there
+    /// ([`LogRoad::take_changes`]). Without notes it begins anew. From now on changes are noted.
+    pub fn restore(&mut self, notes: Vec<Note>) {
+        let kept = kept::restore(&mut self.queue, notes);
+        for source in &mut self.sources {
+            let name = String::from_utf8_lossy(&source.name);
+            let Some(kept) = kept.get(&*name) else { continue };
+            if let Some(previous) = kept.previous {
+                source.clock.advance(previous);
+            }
+            source.recognised = kept.dialect.as_deref().and_then(super::dialect_named);
+        }
+    }
+
+    /// What changed since this was last asked, as notes to be kept with the positions of the sources.
+    pub fn take_changes(&mut self) -> Vec<Note> {
+        let sources = self.sources.iter().map(|source| {
+            let kept = KeptSource {
+                previous: source.clock.previous(),
+                dialect: source.recognised.map(|dialect| dialect.name.to_owned()),
+                memory: Vec::new(),
+            };
+            (String::from_utf8_lossy(&source.name).into_owned(), kept)
+        });
+        kept::take(&mut self.queue, sources)
     }
 
     /// Says that no more lines come.
@@ -238,7 +272,13 @@ impl LogRoad {
             Some(stamp) => source.clock.resolve(stamp),
             None => source.clock.previous(),
         };
-        let Some(at) = at else { return Fate::Unparsed };
+        let Some(at) = at else {
+            // A header may stand before the first time. What says more cannot be placed.
+            return match (dialect.read)(&head, &mut source.memory, &mut |_, _| {}) {
+                Fate::Ignored => Fate::Ignored,
+                _ => Fate::Unparsed,
+            };
+        };
         if self.now.is_some_and(|now| at.seconds_since(now) > self.settings.future_seconds_max) {
             self.counters.quarantined += 1;
             return Fate::Unparsed;
@@ -264,6 +304,11 @@ impl LogRoad {
 }
 
 impl Source {
+    /// Whether its lines may carry passwords.
+    fn is_verbatim(&self) -> bool {
+        self.dialect.or(self.recognised).is_some_and(|dialect| dialect.verbatim)
+    }
+
     /// The declared dialect, or the one that recognises the line, the last one first.
     fn dialect_of(&mut self, line: &[u8]) -> Option<&'static Dialect> {
         if self.dialect.is_some() {
@@ -309,12 +354,36 @@ fn trim_line(line: &[u8]) -> &[u8] {
 }
 
 /// The beginning of a line, escaped. Lines that may carry credentials are not quoted.
-fn sample(line: &[u8]) -> String {
-    let secret = line.windows(4).any(|word| word.eq_ignore_ascii_case(b"auth"));
-    if secret {
-        return format!("(a line of {} bytes about authentication, not shown)", line.len());
+fn sample(line: &[u8], verbatim: bool) -> String {
+    let says = |word: &[u8]| line.windows(word.len()).any(|part| part.eq_ignore_ascii_case(word));
+    if verbatim || says(b"auth") || says(b"pass") {
+        return format!("(a line of {} bytes that may hold a password, not shown)", line.len());
     }
-    Untrusted::bounded(line, limits::UNPARSED_SAMPLE_BYTES_MAX).escaped()
+    let head = line.get(..line.len().min(limits::UNPARSED_SAMPLE_BYTES_MAX)).unwrap_or_default();
+    Untrusted::bounded(&masked(head), limits::UNPARSED_SAMPLE_BYTES_MAX).escaped()
+}
+
+/// Text whose words are shown only where they cannot be a password or the base64 of one: a line in a wrong
+/// dialect may be anybody's.
+fn masked(text: &[u8]) -> Vec<u8> {
+    let is_word =
+        |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'=' | b'_' | b'-');
+    let mut out = Vec::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(first) = rest.first() {
+        let length = rest.iter().take_while(|byte| is_word(byte)).count();
+        let (word, after) = rest.split_at(length.max(1));
+        rest = after;
+        let tail = word.get(1..).unwrap_or_default();
+        let opaque = word.len() > 3
+            && (tail.iter().any(|byte| byte.is_ascii_uppercase() || *byte == b'=')
+                || word.iter().any(u8::is_ascii_digit) && word.iter().any(u8::is_ascii_alphabetic));
+        match opaque && is_word(first) {
+            true => out.extend_from_slice(b"***"),
+            false => out.extend_from_slice(word),
+        }
+    }
+    out
 }
 
 fn machine_of(

@@ -42,16 +42,23 @@ pub struct Civil {
 /// the end of daylight saving repeats.
 const DISORDER_MICROS: i64 = 2 * MICROS_PER_SECOND;
 
+/// How far apart two lines in a row may lie and still vouch for each other's year.
+const NEIGHBOURS_MICROS: i64 = 60 * MICROS_PER_DAY;
+
 /// The clock of one source: turns civil stamps into moments.
 ///
-/// A stamp without a year gets the year that brings it nearest to the line before, so that a log runs
-/// across New Year in either direction. The first one gets the latest year in which it does not lie more
-/// than a day after the file's last change.
+/// A stamp without a year gets the latest year in which it does not lie more than a day after the present, or, for a
+/// finished file, after its last change. Once two lines in a row agree, a finished file's stamps get the year that
+/// brings them nearest to those, so that a log runs across New Year in either direction, and a single stray line, as a
+/// clock that jumped or a sender's text may make it, moves nothing.
 #[derive(Clone, Debug)]
 pub struct Clock {
     zone: TimeZone,
     modified_at: Option<Timestamp>,
+    now: Option<Timestamp>,
     previous: Option<Timestamp>,
+    /// The last line that a neighbour agreed with.
+    reference: Option<Timestamp>,
     /// The last hour that was resolved and its first moment: most lines share it with their neighbour.
     hour: Option<(Civil, Timestamp)>,
 }
@@ -59,7 +66,16 @@ pub struct Clock {
 impl Clock {
     /// A clock for a source written in `zone` and last changed at `modified_at`.
     pub fn new(zone: TimeZone, modified_at: Option<Timestamp>) -> Clock {
-        Clock { zone, modified_at, previous: None, hour: None }
+        Clock { zone, modified_at, now: None, previous: None, reference: None, hour: None }
+    }
+
+    /// Says what time it is, for a source that is read as it is written.
+    pub fn set_now(&mut self, now: Timestamp) {
+        // What was resolved may mean another year after so long.
+        if self.now.is_none_or(|before| (now.as_micros() - before.as_micros()).abs() > MICROS_PER_DAY) {
+            self.hour = None;
+        }
+        self.now = Some(now);
     }
 
     /// The time of the line that was taken last.
@@ -69,6 +85,10 @@ impl Clock {
 
     /// Says that a line of this moment was taken.
     pub fn advance(&mut self, at: Timestamp) {
+        let agrees = |other: Timestamp| (at.as_micros() - other.as_micros()).abs() <= NEIGHBOURS_MICROS;
+        if self.reference.is_some_and(agrees) || self.previous.is_some_and(agrees) {
+            self.reference = Some(at);
+        }
         self.previous = Some(at);
     }
 
@@ -111,24 +131,23 @@ impl Clock {
     }
 
     fn nearest_year(&self, civil: Civil) -> Option<Timestamp> {
-        let reference = self.previous.or(self.modified_at);
-        let Some(reference) = reference else { return self.in_year(civil, YEAR_UNKNOWN) };
-        let year =
-            self.zone.to_datetime(jiff::Timestamp::from_microsecond(reference.as_micros()).ok()?).year();
-        let candidates = [year - 1, year, year + 1].into_iter().filter_map(|year| self.in_year(civil, year));
-        match self.previous {
-            Some(previous) => {
-                candidates.min_by_key(|at| at.as_micros().saturating_sub(previous.as_micros()).unsigned_abs())
-            }
-            None => {
-                let latest = reference.as_micros().saturating_add(MICROS_PER_DAY);
-                // 29 February may lie up to eight years back.
-                candidates
-                    .filter(|at| at.as_micros() <= latest)
-                    .max()
-                    .or_else(|| (2..=8).filter_map(|years| self.in_year(civil, year - years)).max())
-            }
-        }
+        let reference = self.reference.filter(|_| self.now.is_none());
+        let bound = self.now.or(self.modified_at);
+        let around = reference.or(bound).or(self.previous);
+        let Some(around) = around else { return self.in_year(civil, YEAR_UNKNOWN) };
+        let year = self.zone.to_datetime(jiff::Timestamp::from_microsecond(around.as_micros()).ok()?).year();
+        let latest = bound.map_or(i64::MAX, |bound| bound.as_micros().saturating_add(MICROS_PER_DAY));
+        let candidates = || {
+            let years = [year - 1, year, year + 1].into_iter();
+            years.filter_map(|year| self.in_year(civil, year)).filter(|at| at.as_micros() <= latest)
+        };
+        let distance = |at: &Timestamp| at.as_micros().abs_diff(around.as_micros());
+        let best = match reference.is_some() || bound.is_none() {
+            true => candidates().min_by_key(distance),
+            false => candidates().max(),
+        };
+        // 29 February may lie up to eight years back.
+        best.or_else(|| (2..=8).find_map(|years| self.in_year(civil, year - years)))
     }
 
     fn in_year(&self, civil: Civil, year: i16) -> Option<Timestamp> {
@@ -169,6 +188,9 @@ const YEAR_UNKNOWN: i16 = 2000;
 /// classic (`Nov 24 20:14:01`), year first (`2013 Jun 10 06:27:30.123`) or with the year after the day.
 /// Returns it with what follows, blanks skipped.
 pub fn take_stamp(line: &[u8]) -> Option<(Stamp, &[u8])> {
+    if line.first() == Some(&b'@') {
+        return take_tai64n(line);
+    }
     if line.first()?.is_ascii_digit() {
         if line.get(4) == Some(&b'-') {
             return take_iso(line);
@@ -198,6 +220,23 @@ pub fn take_iso(line: &[u8]) -> Option<(Stamp, &[u8])> {
         ..clock
     };
     Some((Stamp::Civil(civil), skip_blanks(rest)))
+}
+
+/// TAI is ahead of UTC by ten seconds in libtai's reckoning, whatever leap seconds came since.
+const TAI_OFFSET_SECONDS: u64 = 10;
+
+/// `@400000004c91b044077a9e94 text`: multilog's TAI64N label (seconds from 2^62 on, then nanoseconds).
+pub fn take_tai64n(line: &[u8]) -> Option<(Stamp, &[u8])> {
+    let (label, text) = line.strip_prefix(b"@")?.split_at_checked(24)?;
+    let hexadecimal = |text: &[u8]| u64::from_str_radix(std::str::from_utf8(text).ok()?, 16).ok();
+    if !label.iter().all(u8::is_ascii_hexdigit) {
+        return None;
+    }
+    let seconds = hexadecimal(label.get(..16)?)?.checked_sub((1 << 62) + TAI_OFFSET_SECONDS)?;
+    let nanos = hexadecimal(label.get(16..)?)?;
+    let micros = i64::try_from(seconds).ok()?.checked_mul(MICROS_PER_SECOND)?;
+    let at = Timestamp::from_micros(micros.checked_add(i64::try_from(nanos / 1_000).ok()?)?);
+    Some((Stamp::Moment(at), text.strip_prefix(b" ")?))
 }
 
 fn take_classic(line: &[u8], year: Option<i16>) -> Option<(Stamp, &[u8])> {
@@ -375,6 +414,7 @@ const LOCAL_MONTHS: &[(&str, u8)] = &[
 #[cfg(test)]
 mod tests {
     use super::*;
+    use proptest::prelude::*;
 
     fn clock(zone: &str, modified_at: Option<&str>) -> Clock {
         let at = modified_at.map(|text| Timestamp::parse_rfc3339(text).unwrap());
@@ -415,7 +455,80 @@ mod tests {
         // A line of another process, late by two seconds.
         assert_eq!(at(&mut clock, "Dec 31 23:59:59"), "2025-12-31T23:59:59Z");
         assert_eq!(at(&mut clock, "Jan  1 00:00:02"), "2026-01-01T00:00:02Z");
-        assert_eq!(at(&mut clock, "Jul  1 00:00:02"), "2026-07-01T00:00:02Z");
+        // The file was last changed in January: no line of it is of the summer after.
+        assert_eq!(at(&mut clock, "Jul  1 00:00:02"), "2025-07-01T00:00:02Z");
+    }
+
+    #[test]
+    fn a_stray_line_moves_no_year() {
+        let mut clock = clock("UTC", Some("2026-01-20T10:00:00Z"));
+        assert_eq!(at(&mut clock, "Dec 30 23:00:00"), "2025-12-30T23:00:00Z");
+        assert_eq!(at(&mut clock, "Dec 30 23:00:01"), "2025-12-30T23:00:01Z");
+        assert_eq!(at(&mut clock, "Jul 10 00:00:00"), "2025-07-10T00:00:00Z");
+        assert_eq!(at(&mut clock, "Jan  3 00:00:00"), "2026-01-03T00:00:00Z");
+        assert_eq!(at(&mut clock, "Jan  3 00:00:01"), "2026-01-03T00:00:01Z");
+    }
+
+    #[test]
+    fn the_present_gives_the_year_of_what_is_written_now() {
+        let mut clock = clock("UTC", None);
+        let set = |clock: &mut Clock, now| clock.set_now(Timestamp::parse_rfc3339(now).unwrap());
+        set(&mut clock, "2026-12-31T23:59:59Z");
+        assert_eq!(at(&mut clock, "Dec 31 23:59:59"), "2026-12-31T23:59:59Z");
+        // The writer's clock is a little ahead of ours.
+        assert_eq!(at(&mut clock, "Jan  1 00:00:01"), "2027-01-01T00:00:01Z");
+        assert_eq!(at(&mut clock, "Dec 31 23:59:59"), "2026-12-31T23:59:59Z");
+        assert_eq!(at(&mut clock, "Jul  1 00:00:00"), "2026-07-01T00:00:00Z");
+        assert_eq!(at(&mut clock, "Jan  3 00:00:00"), "2026-01-03T00:00:00Z");
+        set(&mut clock, "2027-12-31T23:30:00Z");
+        assert_eq!(at(&mut clock, "Dec 31 23:20:00"), "2027-12-31T23:20:00Z");
+    }
+
+    proptest! {
+        /// Lines of up to eleven months, anywhere around the years and the zones, with stray stamps between them: no
+        /// true line gets a wrong year, whatever the stray ones say.
+        #[test]
+        fn no_line_gets_a_wrong_year(
+            begins in 0i64..20 * 365 * 24,
+            gaps in prop::collection::vec(0i64..6 * 24, 2..60),
+            strays in prop::collection::vec((0usize..60, 1u8..13, 1u8..29), 0..6),
+            zone in prop::sample::select(vec!["UTC", "Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Asia/Kathmandu"]),
+            live in any::<bool>(),
+        ) {
+            let zone = TimeZone::get(zone).unwrap();
+            let mut hours = 946_684_800 / 3_600 + begins;
+            let truth: Vec<i64> = gaps
+                .iter()
+                .enumerate()
+                .map(|(index, gap)| {
+                    // The first two lines are neighbours.
+                    hours += if index < 2 { 0 } else { *gap };
+                    hours * 3_600 + 1_800 + index as i64
+                })
+                .collect();
+            let last = Timestamp::from_seconds(*truth.last().unwrap());
+            let mut clock = Clock::new(zone.clone(), (!live).then_some(last));
+            for (index, seconds) in truth.iter().enumerate() {
+                if live {
+                    clock.set_now(Timestamp::from_seconds(seconds + 3));
+                }
+                for (_, month, day) in strays.iter().filter(|stray| index > 1 && stray.0 == index) {
+                    let line = format!("{} {day:2} 12:00:00 ", String::from_utf8_lossy(&ENGLISH_MONTHS[*month as usize - 1]));
+                    if let Some(at) = clock.resolve(take_stamp(line.as_bytes()).unwrap().0) {
+                        clock.advance(at);
+                    }
+                }
+                let civil = zone.to_datetime(jiff::Timestamp::from_second(*seconds).unwrap());
+                let line = civil.strftime("%b %e %H:%M:%S ").to_string();
+                let at = clock.resolve(take_stamp(line.as_bytes()).unwrap().0).unwrap();
+                clock.advance(at);
+                // The hour that daylight saving repeats is told by order, which strays may break.
+                prop_assert!(
+                    (at.as_seconds_f64() - *seconds as f64).abs() <= 3_600.0,
+                    "{line}: {} for {}", at.to_rfc3339(), Timestamp::from_seconds(*seconds).to_rfc3339()
+                );
+            }
+        }
     }
 
     #[test]

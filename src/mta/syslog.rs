@@ -20,15 +20,27 @@ pub fn split(line: &[u8]) -> Option<Line<'_>> {
         return Some(line);
     }
     let (stamp, rest) = take_stamp(line)?;
+    // A table whose first column is a stamp.
+    if matches!(rest.first(), Some(b',' | b'\t')) {
+        return None;
+    }
     let first = rest.split(|byte| *byte == b' ').next().unwrap_or_default();
     if first.ends_with(b":")
-        && let Some((program, text)) = take_tag(rest)
+        && let Some((program, pid, text)) = take_tag(rest)
     {
-        return Some(Line { stamp: Some(stamp), host: None, program, text });
+        return Some(Line { stamp: Some(stamp), host: None, program, pid, text });
     }
-    let (host, rest) = split_once(rest, b" ")?;
-    let (program, text) = take_tag(rest.trim_ascii_start())?;
-    Some(Line { stamp: Some(stamp), host: Some(host), program, text })
+    // multilog keeps what a program wrote: it names no host.
+    if line.first() == Some(&b'@') {
+        return None;
+    }
+    let (mut host, mut rest) = split_once(rest, b" ")?;
+    // `<mail.info>` before the host, as BSD's syslogd -v and busybox write it.
+    if host.starts_with(b"<") && host.ends_with(b">") {
+        (host, rest) = split_once(rest, b" ")?;
+    }
+    let (program, pid, text) = take_tag(rest.trim_ascii_start())?;
+    Some(Line { stamp: Some(stamp), host: Some(host), program, pid, text })
 }
 
 /// Whether a line is surely one of syslog: its program is followed by a colon or by its process id.
@@ -60,17 +72,20 @@ fn split_5424(rest: &[u8]) -> Option<Line<'_>> {
     };
     let (host, rest) = split_once(rest, b" ")?;
     let (program, rest) = split_once(rest, b" ")?;
-    let (_procid, rest) = split_once(rest, b" ")?;
+    let (procid, rest) = split_once(rest, b" ")?;
     let (_msgid, rest) = split_once(rest, b" ")?;
     let text = skip_structured(rest)?;
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let host = Some(host).filter(|host| *host != b"-");
     // Some relays put the old tag into the message and leave the field empty, or keep both.
     match take_tag(text) {
-        Some((inner, text)) if program == b"-" || (inner.starts_with(program) && program.len() > 1) => {
-            Some(Line { stamp, host, program: inner, text })
+        Some((inner, pid, text)) if program == b"-" || (inner.starts_with(program) && program.len() > 1) => {
+            Some(Line { stamp, host, program: inner, pid, text })
         }
-        _ => Some(Line { stamp, host, program, text }),
+        _ => {
+            let pid = Some(procid).filter(|pid| *pid != b"-");
+            Some(Line { stamp, host, program, pid, text })
+        }
     }
 }
 
@@ -97,22 +112,24 @@ fn skip_structured(text: &[u8]) -> Option<&[u8]> {
     None
 }
 
+/// Program, process and text.
+type Tag<'l> = (&'l [u8], Option<&'l [u8]>, &'l [u8]);
+
 /// `program[pid]: text`, `program: text`, `program[pid] text`. The program contains no blank.
-fn take_tag(text: &[u8]) -> Option<(&[u8], &[u8])> {
+fn take_tag(text: &[u8]) -> Option<Tag<'_>> {
     let end = memchr::memchr3(b'[', b':', b' ', text)?;
     let (program, rest) = text.split_at_checked(end)?;
     if program.is_empty() {
         return None;
     }
-    let rest = match rest.split_first()? {
+    let (pid, rest) = match rest.split_first()? {
         (b'[', rest) => {
-            let (_pid, rest) = split_once(rest, b"]").filter(|(pid, _)| pid.len() <= 20)?;
-            rest.strip_prefix(b":").unwrap_or(rest)
+            let (pid, rest) = split_once(rest, b"]").filter(|(pid, _)| pid.len() <= 20)?;
+            (Some(pid), rest.strip_prefix(b":").unwrap_or(rest))
         }
-        (b':', rest) => rest,
-        (_, rest) => rest,
+        (_, rest) => (None, rest),
     };
-    Some((program, rest.strip_prefix(b" ").unwrap_or(rest)))
+    Some((program, pid, rest.strip_prefix(b" ").unwrap_or(rest)))
 }
 
 #[cfg(test)]
@@ -133,6 +150,7 @@ mod tests {
             ("2013 Jun 10 06:27:30.123 g postfix/qmgr[1]: x: y", "g", "postfix/qmgr", "x: y"),
             ("Nov 24 20:14:01 postfix/smtpd[5]: hello", "", "postfix/smtpd", "hello"),
             ("Nov 24 20:14:01 mx1 smtpd: hello", "mx1", "smtpd", "hello"),
+            ("Nov 24 20:14:01 <mail.info> mx1 smtpd[7]: hello", "mx1", "smtpd", "hello"),
             ("Nov 24 20:14:01 2001:db8::1 smtpd[1]: hello", "2001:db8::1", "smtpd", "hello"),
             (
                 "<22>1 2026-11-24T20:14:01.5Z mx1 postfix/qmgr 77 - - A: removed",

@@ -19,6 +19,7 @@ pub fn find(connection: &Connection, key: &InstallKey) -> Option<String> {
         }
         Ok(bad_meta(connection, key)?
             .or(bad_sender(connection, key)?)
+            .or(super::pieces::read(connection, key)?.1)
             .or(bad_position(connection, key)?)
             .or(bad_alert(connection, key)?)
             .or(sinks(connection, key)?.1.then(|| "the seal of a sink's cursor is broken".into())))

@@ -4,7 +4,7 @@
 //! [`Retention`]. *Spec*: docs/architecture.md, state.
 
 use super::durable::{sync_parent, with_suffix};
-use super::{Store, StoreError};
+use super::{Store, StoreError, tables};
 use crate::time::{MICROS_PER_DAY, Timestamp};
 use rusqlite::{Connection, OptionalExtension, params};
 use std::path::Path;
@@ -33,6 +33,8 @@ pub struct Cleared {
     pub undelivered: u64,
     /// Points of curves.
     pub history: u64,
+    /// Whether there is more to clear: a clearing goes in steps, so that no commit waits long for it.
+    pub more: bool,
 }
 
 /// Rows of one step of a clearing: a step is short, so that a commit does not wait.
@@ -59,6 +61,19 @@ impl Store {
 
     /// Drops what is too old or too much at a moment of event time, and overwrites it on disk.
     pub fn clear_old(&mut self, retention: &Retention, now: Timestamp) -> Result<Cleared, StoreError> {
+        let mut cleared = Cleared { more: true, ..Cleared::default() };
+        while cleared.more {
+            let step = self.clear_some(retention, now)?;
+            cleared.alerts += step.alerts;
+            cleared.undelivered += step.undelivered;
+            cleared.history += step.history;
+            cleared.more = step.more;
+        }
+        Ok(cleared)
+    }
+
+    /// One step of [`Store::clear_old`]: at most [`STEP_ROWS`] rows of a kind.
+    pub fn clear_some(&mut self, retention: &Retention, now: Timestamp) -> Result<Cleared, StoreError> {
         let oldest = now.as_micros().saturating_sub((retention.days_max * MICROS_PER_DAY as f64) as i64);
         self.clear(oldest, retention.bytes_max).map_err(|error| StoreError::database(&self.path)(error))
     }
@@ -67,30 +82,39 @@ impl Store {
         // What is dropped must not stay readable in free pages.
         self.connection.execute_batch("PRAGMA secure_delete = ON;")?;
         let mut cleared = Cleared::default();
-        let done = self.clear_steps(oldest, bytes_max, &mut cleared);
+        let done = self.clear_step(oldest, bytes_max, &mut cleared);
         self.connection.execute_batch("PRAGMA secure_delete = FAST; PRAGMA incremental_vacuum;")?;
         done?;
-        // The write-ahead log still holds the old pages: play it in and cut it. Another reader may delay that.
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))?;
+        let rows = cleared.alerts + cleared.undelivered + cleared.history;
+        self.log_to_cut |= rows > 0;
+        if self.log_to_cut {
+            // The write-ahead log still holds the old pages: play it in and cut it. A reader may be in the way;
+            // a commit must not wait for that one, so it is tried again later.
+            self.connection.busy_timeout(std::time::Duration::ZERO)?;
+            let cut = self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get(0));
+            self.connection.busy_timeout(tables::BUSY_TIMEOUT)?;
+            self.log_to_cut = cut != Ok(0i64);
+        }
+        cleared.more = rows > 0;
         Ok(cleared)
     }
 
-    fn clear_steps(&mut self, oldest: i64, bytes_max: u64, cleared: &mut Cleared) -> rusqlite::Result<()> {
-        loop {
-            let rows = self.connection.execute(
-                "DELETE FROM history WHERE (series, at) IN
-                     (SELECT series, at FROM history WHERE at < ?1 LIMIT ?2)",
-                params![oldest, STEP_ROWS],
-            )?;
-            cleared.history += rows as u64;
-            if rows == 0 {
-                break;
-            }
+    fn clear_step(&mut self, oldest: i64, bytes_max: u64, cleared: &mut Cleared) -> rusqlite::Result<()> {
+        let rows = self.connection.execute(
+            "DELETE FROM history WHERE (series, at) IN
+                 (SELECT series, at FROM history WHERE at < ?1 LIMIT ?2)",
+            params![oldest, STEP_ROWS],
+        )?;
+        cleared.history += rows as u64;
+        self.connection.execute("DELETE FROM action WHERE obeyed_at < ?1", [oldest])?;
+        let mut rows = self.clear_alerts(oldest, cleared)?;
+        if rows == 0 && self.used_bytes()? > bytes_max {
+            rows = self.clear_alerts(i64::MAX, cleared)?;
         }
-        while self.clear_alerts(oldest, cleared)? > 0 {}
-        while self.used_bytes()? > bytes_max && self.clear_alerts(i64::MAX, cleared)? > 0 {}
         // Only where the delivered ones were not enough: the least severe first, then the oldest.
-        while self.used_bytes()? > bytes_max && self.clear_undelivered(cleared)? > 0 {}
+        if rows == 0 && self.used_bytes()? > bytes_max {
+            self.clear_undelivered(cleared)?;
+        }
         Ok(())
     }
 
@@ -115,11 +139,7 @@ impl Store {
             "DELETE FROM alert WHERE seq IN (SELECT seq FROM alert ORDER BY severity, seq LIMIT ?1)",
             [STEP_ROWS],
         )?;
-        transaction.execute(
-            "INSERT INTO counter (name, value) VALUES ('alerts_dropped_undelivered', ?1)
-             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            [rows as i64],
-        )?;
+        count(&transaction, "alerts_dropped_undelivered", rows as u64)?;
         transaction.commit()?;
         cleared.undelivered += rows as u64;
         Ok(rows)
@@ -143,6 +163,17 @@ impl Store {
             .map_err(StoreError::database(&self.path))?;
         Ok(value.unwrap_or(0).max(0) as u64)
     }
+}
+
+/// Adds to a counter that outlives restarts.
+pub(super) fn count(connection: &Connection, name: &str, more: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        )?
+        .execute(params![name, i64::try_from(more).unwrap_or(i64::MAX)])?;
+    Ok(())
 }
 
 /// The last alert that every sink has taken; all of them where there is no sink.

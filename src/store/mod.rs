@@ -4,28 +4,37 @@
 //! the outbox that sinks are fed from. *Bound*: the engine's bounds; [`keep::Retention`] for alerts and history.
 //! *Spec*: docs/architecture.md, state. One transaction carries all of one moment.
 
+pub mod actions;
 mod checkpoint;
 mod damage;
 mod durable;
 mod error;
 pub mod keep;
 pub mod outbox;
+mod pieces;
+pub mod read;
+mod summary;
 mod tables;
 pub mod transfer;
+pub mod volume;
 
+pub use durable::{in_use, write_whole};
 pub use error::{StoreError, Trouble};
 
 use crate::engine::Engine;
 use crate::engine::memory::InstallKey;
-use crate::engine::sender::SenderKey;
+use crate::engine::persist::{SharedChange, StoredShared};
+use crate::engine::sender::{SenderId, SenderKey};
+use actions::Obeyed;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use summary::Summaries;
 use tables::AlertRef;
 
 /// Form of the engine's stored state. To be raised whenever the layout of what [`Engine::take_changed`] or
-/// [`Engine::export_shared`] give changes: state of another form is set aside, not misread.
-pub const STATE_FORM: i64 = 1;
+/// [`Engine::take_shared`] give changes: state of another form is set aside, not misread.
+pub const STATE_FORM: i64 = 2;
 
 /// An open state directory.
 pub struct Store {
@@ -37,8 +46,8 @@ pub struct Store {
     pub troubles: Vec<Trouble>,
     /// What a failed commit did not get to disk; the next one takes it along.
     unsaved: Unsaved,
-    /// Seal of the shared state on disk, to leave it alone where nothing changed.
-    shared_on_disk: Option<i64>,
+    /// Whether the log still holds what was cleared.
+    log_to_cut: bool,
     /// Plays the log in; `None` for readers.
     checkpointer: Option<checkpoint::Checkpointer>,
     /// Claims the directory while the store is open; `None` for readers.
@@ -52,6 +61,32 @@ struct Unsaved {
     alerts: Vec<AlertRow>,
     history: Vec<HistoryRow>,
     notes: BTreeMap<String, Vec<u8>>,
+    /// What people see of changed senders.
+    summaries: Summaries,
+    counted: Vec<HistoryRow>,
+    counters: BTreeMap<&'static str, u64>,
+    obeyed: Vec<Obeyed>,
+    forgotten: Vec<SenderId>,
+    shared: Vec<SharedChange>,
+}
+
+impl Unsaved {
+    fn write_counts(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut put = connection.prepare_cached(
+            "INSERT INTO history (series, at, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT (series, at) DO UPDATE SET value = value + excluded.value",
+        )?;
+        for row in &self.counted {
+            put.execute(params![row.series, row.at, row.value])?;
+        }
+        for (name, more) in &self.counters {
+            keep::count(connection, name, *more)?;
+        }
+        for obeyed in &self.obeyed {
+            actions::put_obeyed(connection, obeyed)?;
+        }
+        Ok(())
+    }
 }
 
 /// An alert to be kept with the state that caused it.
@@ -99,8 +134,17 @@ pub struct Moment<'a> {
     pub alerts: &'a [AlertRow],
     /// New points of curves.
     pub history: &'a [HistoryRow],
-    /// Small state of other stages by name, such as the alert budget; a new one replaces the old.
+    /// Small state of other stages by name, such as the alert budget; a new one replaces the old, an empty one
+    /// removes it.
     pub notes: &'a [(String, Vec<u8>)],
+    /// Points of curves that are counted up: each is added to what is there for the same moment.
+    pub counted: &'a [HistoryRow],
+    /// Counters that outlive restarts, and what to add to each.
+    pub counters: &'a [(&'static str, u64)],
+    /// Operators' actions that took effect.
+    pub obeyed: &'a [Obeyed],
+    /// Senders that the engine forgot: their state goes.
+    pub forgotten: &'a [SenderId],
 }
 
 impl Store {
@@ -134,7 +178,7 @@ impl Store {
             key,
             troubles,
             unsaved: Unsaved::default(),
-            shared_on_disk: None,
+            log_to_cut: false,
             _lock: Some(lock),
         };
         if let Some(found) = store.state_form()?.filter(|found| *found != STATE_FORM) {
@@ -146,12 +190,7 @@ impl Store {
 
     /// Opens an existing state to look at it, also while a sensor works with it. Nothing is checked or mended.
     pub fn open_to_read(directory: &Path) -> Result<Store, StoreError> {
-        let path = directory.join("state.db");
-        let key = std::fs::read(directory.join("install.key")).map_err(StoreError::file(&path))?;
-        let key =
-            InstallKey(key.try_into().map_err(|_| {
-                StoreError::Import(format!("{}: install.key is damaged", directory.display()))
-            })?);
+        let (path, key) = existing(directory)?;
         let connection =
             tables::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(StoreError::database(&path))?;
         Ok(Store {
@@ -160,7 +199,7 @@ impl Store {
             key,
             troubles: Vec::new(),
             unsaved: Unsaved::default(),
-            shared_on_disk: None,
+            log_to_cut: false,
             checkpointer: None,
             _lock: None,
         })
@@ -168,8 +207,9 @@ impl Store {
 
     /// Gives the engine back what was stored. State that it cannot read is set aside and told; it starts empty.
     pub fn load(&self, engine: &mut Engine) -> Result<Vec<Trouble>, StoreError> {
-        let Some(shared) = self.meta("shared")? else { return Ok(Vec::new()) };
-        if !engine.import_shared(&shared) {
+        engine.note_closed_hours();
+        let Some(shared) = self.shared()? else { return Ok(Vec::new()) };
+        if !engine.restore_shared(shared) {
             return Ok(vec![self.set_state_aside(STATE_FORM)?]);
         }
         let unreadable = self.load_senders(engine).map_err(StoreError::database(&self.path))?;
@@ -219,15 +259,27 @@ impl Store {
 
     /// As [`Store::commit`], with history and notes.
     pub fn commit_moment(&mut self, engine: &mut Engine, moment: &Moment) -> Result<(), StoreError> {
-        self.unsaved.senders.extend(engine.take_changed());
+        for id in moment.forgotten {
+            self.unsaved.senders.retain(|key, _| key.id != *id);
+            self.unsaved.summaries.forget(id);
+        }
+        self.unsaved.forgotten.extend_from_slice(moment.forgotten);
+        for (sender, state) in engine.take_changed() {
+            self.unsaved.summaries.put(engine, &sender);
+            self.unsaved.senders.insert(sender, state);
+        }
+        self.unsaved.summaries.add_hours(engine.take_closed_hours());
         self.unsaved.positions.extend(moment.positions.iter().cloned());
         self.unsaved.alerts.extend_from_slice(moment.alerts);
         self.unsaved.history.extend_from_slice(moment.history);
         self.unsaved.notes.extend(moment.notes.iter().cloned());
-        let shared = engine.export_shared();
-        let seal = tables::seal(&self.key, &[&shared]);
-        self.write(shared, seal).map_err(StoreError::database(&self.path))?;
-        self.shared_on_disk = Some(seal);
+        self.unsaved.counted.extend_from_slice(moment.counted);
+        for (name, more) in moment.counters {
+            *self.unsaved.counters.entry(name).or_default() += more;
+        }
+        self.unsaved.obeyed.extend_from_slice(moment.obeyed);
+        self.unsaved.shared.push(engine.take_shared());
+        self.write().map_err(StoreError::database(&self.path))?;
         self.unsaved = Unsaved::default();
         if let Some(checkpointer) = &self.checkpointer {
             checkpointer.committed(&self.connection);
@@ -235,10 +287,13 @@ impl Store {
         Ok(())
     }
 
-    fn write(&mut self, shared: Vec<u8>, shared_seal: i64) -> rusqlite::Result<()> {
+    fn write(&mut self) -> rusqlite::Result<()> {
         let key = self.key;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
+            for id in &self.unsaved.forgotten {
+                transfer::delete_sender(&transaction, id)?;
+            }
             let mut put =
                 transaction.prepare_cached("INSERT OR REPLACE INTO sender (key, state) VALUES (?1, ?2)")?;
             for (sender, state) in &self.unsaved.senders {
@@ -246,10 +301,11 @@ impl Store {
                 let state = tables::sealed(&key, &name, state.clone());
                 put.execute(params![name, state])?;
             }
-            if self.shared_on_disk != Some(shared_seal) {
-                put_meta(&transaction, &key, "shared", shared)?;
-                put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
+            self.unsaved.summaries.write(&transaction)?;
+            for change in &self.unsaved.shared {
+                pieces::write(&transaction, &key, change)?;
             }
+            put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
             for (input, position) in &self.unsaved.positions {
                 tables::put_position(&transaction, &key, input, position)?;
             }
@@ -258,13 +314,18 @@ impl Store {
                 AlertRef { seq: None, id, event_at: *event_at, incident, record }.put(&transaction, &key)?;
             }
             for (name, value) in &self.unsaved.notes {
-                put_meta(&transaction, &key, &format!("note:{name}"), value.clone())?;
+                let name = format!("note:{name}");
+                match value.is_empty() {
+                    true => drop_meta(&transaction, &name)?,
+                    false => put_meta(&transaction, &key, &name, value.clone())?,
+                }
             }
             let mut put = transaction
                 .prepare_cached("INSERT OR REPLACE INTO history (series, at, value) VALUES (?1, ?2, ?3)")?;
             for row in &self.unsaved.history {
                 put.execute(params![row.series, row.at, row.value])?;
             }
+            self.unsaved.write_counts(&transaction)?;
         }
         transaction.commit()
     }
@@ -295,6 +356,24 @@ impl Store {
         self.meta(&format!("note:{name}"))
     }
 
+    /// All notes whose name begins so, by name. What is damaged is left out.
+    pub fn notes(&self, prefix: &str) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        let read = || -> rusqlite::Result<Vec<(String, Vec<u8>)>> {
+            self.connection
+                .prepare_cached("SELECT name, value FROM meta WHERE substr(name, 1, ?2) = ?1 ORDER BY name")?
+                .query_map(params![format!("note:{prefix}"), 5 + prefix.chars().count() as i64], |row| {
+                    Ok((row.get(0)?, row.get(1)?))
+                })?
+                .collect()
+        };
+        let rows = read().map_err(StoreError::database(&self.path))?;
+        let good = rows.into_iter().filter_map(|(name, value): (String, Vec<u8>)| {
+            let value = tables::unsealed(&self.key, name.as_bytes(), &value)?.to_vec();
+            Some((name.strip_prefix("note:")?.to_owned(), value))
+        });
+        Ok(good.collect())
+    }
+
     fn meta(&self, name: &str) -> Result<Option<Vec<u8>>, StoreError> {
         let value: Option<Vec<u8>> = self
             .connection
@@ -304,6 +383,12 @@ impl Store {
         Ok(value.and_then(|value| tables::unsealed(&self.key, name.as_bytes(), &value).map(<[u8]>::to_vec)))
     }
 
+    /// What is stored of the state that is not a sender's.
+    fn shared(&self) -> Result<Option<StoredShared>, StoreError> {
+        let failed = StoreError::database(&self.path);
+        pieces::read_with_rest(&self.connection, &self.key, self.meta("shared")?, failed)
+    }
+
     fn state_form(&self) -> Result<Option<i64>, StoreError> {
         Ok(self.meta("state_form")?.and_then(|text| std::str::from_utf8(&text).ok()?.parse().ok()))
     }
@@ -311,12 +396,13 @@ impl Store {
     /// Copies the file beside itself and empties the engine's state in it.
     fn set_state_aside(&self, found: i64) -> Result<Trouble, StoreError> {
         let trouble = self.copy_state_aside(found)?;
-        self.connection
-            .execute_batch(
-                "BEGIN IMMEDIATE; DELETE FROM sender; DELETE FROM meta WHERE name IN ('shared', 'state_form');
-                 COMMIT;",
-            )
-            .map_err(StoreError::database(&self.path))?;
+        let empty = || -> rusqlite::Result<()> {
+            let transaction = self.connection.unchecked_transaction()?;
+            transaction.execute("DELETE FROM sender", [])?;
+            pieces::clear(&transaction)?;
+            transaction.commit()
+        };
+        empty().map_err(StoreError::database(&self.path))?;
         Ok(trouble)
     }
 
@@ -331,6 +417,24 @@ fn put_meta(connection: &Connection, key: &InstallKey, name: &str, value: Vec<u8
     connection
         .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
         .execute(params![name, tables::sealed(key, name.as_bytes(), value)])?;
+    Ok(())
+}
+
+/// The file and the key of a state that is there.
+fn existing(directory: &Path) -> Result<(PathBuf, InstallKey), StoreError> {
+    let (path, key_path) = (directory.join("state.db"), directory.join("install.key"));
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    let key = std::fs::read(&key_path).map_err(StoreError::file(&key_path))?;
+    let key = key
+        .try_into()
+        .map_err(|_| StoreError::file(&key_path)(std::io::Error::other("the key has not 16 bytes")))?;
+    Ok((path, InstallKey(key)))
+}
+
+fn drop_meta(connection: &Connection, name: &str) -> rusqlite::Result<()> {
+    connection.prepare_cached("DELETE FROM meta WHERE name = ?1")?.execute([name])?;
     Ok(())
 }
 

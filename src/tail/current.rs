@@ -1,11 +1,11 @@
 //! The file at hand of a followed log: read on from a mark, plain or compressed.
 //!
 //! *In*: a listed file, perhaps a mark in it. *Out*: bytes after the mark, and a new mark. *Bound*: what is
-//! held is a print's worth of read bytes and one chunk. *Spec*: RFC 1952.
+//! held is a print's worth of read bytes and one chunk. *Spec*: RFC 1952, RFC 8878.
 
 use super::mark::{Identity, Mark, PRINT_BYTES, Print, modified};
+use super::packing::Packing;
 use super::rotated::{Rotated, open_regular};
-use flate2::read::MultiGzDecoder;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::os::unix::fs::FileExt;
@@ -84,7 +84,8 @@ impl Current {
 
     /// Which file it is, and how far it was read.
     pub fn mark(&self, key: &[u8; 16]) -> Mark {
-        let anchor = self.held.get(..self.consumed).unwrap_or_default();
+        let anchor =
+            self.held.get(self.consumed.saturating_sub(PRINT_BYTES)..self.consumed).unwrap_or_default();
         Mark {
             identity: self.identity,
             offset: self.offset,
@@ -96,6 +97,7 @@ impl Current {
 
     /// Reads on. The bytes that are held are compared with the file's before they are trusted.
     pub fn read(&mut self) -> io::Result<More> {
+        self.let_go();
         let held = self.held.len();
         match &mut self.reader {
             Reader::Plain(file) => {
@@ -142,13 +144,15 @@ impl Current {
         if usize::from(self.head.bytes) < PRINT_BYTES && self.offset == end as u64 {
             self.head = Print::of(self.held.get(..end.min(PRINT_BYTES)).unwrap_or_default(), key);
         }
-        let kept = end.saturating_sub(PRINT_BYTES);
-        // Until the head is whole, nothing before it may be let go.
-        if usize::from(self.head.bytes) == PRINT_BYTES || self.offset > end as u64 {
-            self.held.drain(..kept);
-            self.consumed = end - kept;
-        } else {
-            self.consumed = end;
+        self.consumed = end;
+    }
+
+    /// Lets go of what was handed out, but for a print's worth. Until the head is whole, nothing before it may go.
+    fn let_go(&mut self) {
+        if usize::from(self.head.bytes) == PRINT_BYTES || self.offset > self.consumed as u64 {
+            let surplus = self.consumed.saturating_sub(PRINT_BYTES);
+            self.held.drain(..surplus);
+            self.consumed -= surplus;
         }
     }
 }
@@ -167,7 +171,11 @@ impl Reader {
         if !listed.packed {
             return Ok(Some(Reader::Plain(file)));
         }
-        Ok(Some(Reader::Packed(Box::new(MultiGzDecoder::new(BufReader::new(file))))))
+        let mut head = [0; 4];
+        let read = read_full(&mut head, |room, at| file.read_at(room, at))?;
+        // What is none of these is read as gzip and found damaged.
+        let packing = Packing::of(head.get(..read).unwrap_or_default()).unwrap_or(Packing::Gzip);
+        Ok(Some(Reader::Packed(packing.unpack(BufReader::new(file))?)))
     }
 }
 

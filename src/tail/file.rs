@@ -1,13 +1,13 @@
-//! One log, read from its beginning to its end: plain or gzip (of any number of members), file or pipe.
+//! One log, read from its beginning to its end: plain, gzip or zstd (of any number of members), file or pipe.
 //!
 //! *In*: a path, or any reader. *Out*: lines; after a cut, everything before it and then one error that
 //! says so. *Bound*: `limits::LOG_LINE_BYTES_MAX` a line, the rest of an overlong one is skipped and
-//! counted; expansion of compressed input. *Spec*: RFC 1952.
+//! counted; expansion of compressed input. *Spec*: RFC 1952, RFC 8878.
 
+use super::packing::Packing;
 use super::{TailError, file_error};
 use crate::limits;
 use crate::time::Timestamp;
-use flate2::bufread::MultiGzDecoder;
 use std::fs::File;
 use std::io::{BufRead, BufReader, ErrorKind, Read};
 use std::path::Path;
@@ -65,17 +65,19 @@ impl LogFile {
     /// Takes a log, plain or compressed, out of any reader.
     pub fn from_reader(reader: impl Read + Send + 'static, name: &str) -> Result<LogFile, TailError> {
         let mut input = BufReader::with_capacity(CHUNK_BYTES, reader);
-        let gzip = loop {
+        let packing = loop {
             match input.fill_buf() {
-                Ok(head) => break head.starts_with(&[0x1f, 0x8b]),
+                Ok(head) => break Packing::of(head),
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(file_error(name, &error)),
             }
         };
-        let packed_bytes = gzip.then(|| Arc::new(AtomicU64::new(0)));
-        let reader: Box<dyn Read + Send> = match &packed_bytes {
-            Some(taken) => Box::new(MultiGzDecoder::new(Counted { inner: input, taken: Arc::clone(taken) })),
-            None => Box::new(input),
+        let packed_bytes = packing.map(|_| Arc::new(AtomicU64::new(0)));
+        let reader: Box<dyn Read + Send> = match (packing, &packed_bytes) {
+            (Some(packing), Some(taken)) => packing
+                .unpack(Counted { inner: input, taken: Arc::clone(taken) })
+                .map_err(|error| file_error(name, &error))?,
+            _ => Box::new(input),
         };
         let mut log = LogFile {
             name: name.to_owned(),

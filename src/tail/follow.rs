@@ -67,7 +67,24 @@ pub struct Follower {
     /// A position to find before the first read.
     resume: Option<Position>,
     skipping: bool,
+    /// The line at hand, where one was found.
+    ready: Option<Ready>,
+    /// The file to go over to once the last line of this one was taken, and a mark of its elder.
+    next: Option<(Current, Option<Mark>)>,
+    /// Whether lines may still come before the present end was reached.
+    reading: bool,
     counters: FollowCounters,
+}
+
+/// Where a line is in what is held.
+#[derive(Clone, Copy)]
+struct Ready {
+    start: usize,
+    end: usize,
+    /// What follows it and its end.
+    next: usize,
+    /// Whether it goes on: it is longer than is kept.
+    goes_on: bool,
 }
 
 impl Follower {
@@ -109,6 +126,9 @@ impl Follower {
             before: None,
             resume: None,
             skipping: false,
+            ready: None,
+            next: None,
+            reading: false,
             counters: FollowCounters::default(),
         }
     }
@@ -116,7 +136,46 @@ impl Follower {
     /// Hands out the lines that came since the last poll, without waiting; returns their number. After
     /// `limits::POLL_BYTES_MAX` bytes it returns early. An error says what is wrong now; polling may go on.
     pub fn poll(&mut self, mut take: impl FnMut(&[u8])) -> Result<usize, TailError> {
-        self.poll_dyn(&mut take).map_err(|error| file_error(&self.name, &error))
+        let (lines, bytes) = (self.counters.lines, self.counters.bytes);
+        while self.counters.bytes.saturating_sub(bytes) < limits::POLL_BYTES_MAX as u64 {
+            let Some(line) = self.peek()? else { break };
+            take(line);
+            self.take();
+        }
+        Ok(usize::try_from(self.counters.lines - lines).unwrap_or(usize::MAX))
+    }
+
+    /// The next line, without taking it; `None` where there is none yet. An error says what is wrong now;
+    /// asking may go on.
+    pub fn peek(&mut self) -> Result<Option<&[u8]>, TailError> {
+        match self.fetch() {
+            Ok(true) => {}
+            Ok(false) => return Ok(None),
+            Err(error) => {
+                self.reading = false;
+                return Err(file_error(&self.name, &error));
+            }
+        }
+        let (Some(ready), Some(current)) = (&self.ready, &self.current) else { return Ok(None) };
+        let line = current.held.get(ready.start..ready.end).unwrap_or_default();
+        let line = line.strip_suffix(b"\r").unwrap_or(line);
+        Ok(Some(line.get(..line.len().min(limits::LOG_LINE_BYTES_MAX)).unwrap_or_default()))
+    }
+
+    /// Whether another line can be had without reading.
+    pub(super) fn at_hand(&mut self) -> bool {
+        self.ready.is_some() || self.line_held()
+    }
+
+    /// Takes the line that [`Follower::peek`] showed: the position is now after it.
+    pub fn take(&mut self) {
+        let (Some(ready), Some(current)) = (self.ready.take(), &mut self.current) else { return };
+        let line = current.held.get(ready.start..ready.end).unwrap_or_default();
+        let length = line.strip_suffix(b"\r").unwrap_or(line).len();
+        self.counters.overlong_lines += u64::from(length > limits::LOG_LINE_BYTES_MAX);
+        self.counters.lines += 1;
+        self.skipping = ready.goes_on;
+        self.pass(ready.next);
     }
 
     /// Where it was read to, in the form that [`Follower::resume`] reads (JSON).
@@ -143,88 +202,103 @@ impl Follower {
         &self.counters
     }
 
-    fn poll_dyn(&mut self, take: &mut dyn FnMut(&[u8])) -> io::Result<usize> {
-        if self.current.is_none() {
-            self.find()?;
+    /// Makes sure that a line is at hand. `false` at the present end.
+    fn fetch(&mut self) -> io::Result<bool> {
+        if self.ready.is_some() {
+            return Ok(true);
         }
-        if let Some(current) = &mut self.current {
-            current.quiet_polls = current.quiet_polls.saturating_add(1);
-        }
-        let (mut lines, began) = (0, self.counters.bytes);
-        while let Some(current) = &mut self.current {
-            if self.counters.bytes.saturating_sub(began) >= limits::POLL_BYTES_MAX as u64 {
-                break;
+        if !std::mem::replace(&mut self.reading, true) {
+            if self.current.is_none() {
+                self.find()?;
             }
+            if let Some(current) = &mut self.current {
+                current.quiet_polls = current.quiet_polls.saturating_add(1);
+            }
+        }
+        loop {
+            if self.line_held() {
+                return Ok(true);
+            }
+            if let Some(next) = self.next.take() {
+                self.go_over(next);
+                continue;
+            }
+            let Some(current) = &mut self.current else { break };
             let unread = current.offset == 0 && current.held.is_empty();
             match current.read()? {
                 More::Bytes if unread && self.passed_over()? => {}
-                More::Bytes => lines += self.hand_out(take),
+                More::Bytes => {}
                 More::Changed => self.truncated()?,
                 More::Nothing => match self.next_file()? {
-                    Some(next) => lines += self.go_over(next, take),
+                    Some(next) => {
+                        self.next = Some(next);
+                        if self.last_piece() {
+                            return Ok(true);
+                        }
+                    }
+                    // The last look may have brought some more.
                     None => {
-                        lines += self.hand_out(take);
-                        break;
+                        self.reading = self.line_held();
+                        return Ok(self.reading);
                     }
                 },
             }
         }
-        Ok(lines)
+        self.reading = false;
+        Ok(false)
     }
 
-    /// Hands out the whole lines that are held.
-    fn hand_out(&mut self, take: &mut dyn FnMut(&[u8])) -> usize {
-        let Some(current) = &mut self.current else { return 0 };
-        let mut lines = 0;
-        let mut start = current.consumed;
-        while let Some(length) = current.held.get(start..).and_then(|rest| memchr::memchr(b'\n', rest)) {
-            let line = current.held.get(start..start + length).unwrap_or_default();
-            start += length + 1;
-            if std::mem::take(&mut self.skipping) {
-                continue;
+    /// Looks for a whole line in what is held.
+    fn line_held(&mut self) -> bool {
+        loop {
+            let Some(current) = &self.current else { return false };
+            let start = current.consumed;
+            let rest = current.held.get(start..).unwrap_or_default();
+            let (end, next) = match memchr::memchr(b'\n', rest) {
+                Some(length) => (start + length, start + length + 1),
+                // A line without end: its beginning is handed out, the rest skipped as it comes.
+                None if rest.len() > limits::LOG_LINE_BYTES_MAX => (current.held.len(), current.held.len()),
+                None => return false,
+            };
+            let goes_on = end == next;
+            if !self.skipping {
+                self.ready = Some(Ready { start, end, next, goes_on });
+                return true;
             }
-            lines += 1;
-            self.counters.overlong_lines += u64::from(give(line, take));
+            self.skipping = goes_on;
+            self.pass(next);
         }
-        if current.held.len() - start > limits::LOG_LINE_BYTES_MAX {
-            // A line without end: its beginning is handed out, the rest skipped as it comes.
-            if !std::mem::replace(&mut self.skipping, true) {
-                lines += 1;
-                self.counters.overlong_lines +=
-                    u64::from(give(current.held.get(start..).unwrap_or_default(), take));
-            }
-            start = current.held.len();
-        }
-        self.counters.lines += lines as u64;
-        self.counters.bytes += (start - current.consumed) as u64;
-        if start > current.consumed {
-            current.quiet_polls = 0;
-        }
-        current.advance(start, &self.key);
-        lines
     }
 
     /// The file is at its end and another follows: what is left of its last line is all there will be.
-    fn go_over(&mut self, next: Current, take: &mut dyn FnMut(&[u8])) -> usize {
-        let mut lines = 0;
-        if let Some(last) = self.current.take() {
-            let rest = last.held.get(last.consumed..).unwrap_or_default();
-            if !rest.is_empty() && !self.skipping {
-                lines = 1;
-                self.counters.lines += 1;
-                self.counters.bytes += rest.len() as u64;
-                self.counters.overlong_lines += u64::from(give(rest, take));
-            }
-            self.counters.possible_gaps += u64::from(last.damaged);
+    fn last_piece(&mut self) -> bool {
+        let Some(current) = &self.current else { return false };
+        let (start, end) = (current.consumed, current.held.len());
+        if start < end && !self.skipping {
+            self.ready = Some(Ready { start, end, next: end, goes_on: false });
         }
-        self.skipping = false;
+        self.ready.is_some()
+    }
+
+    /// Says that what is held before `end` was handed out.
+    fn pass(&mut self, end: usize) {
+        let Some(current) = &mut self.current else { return };
+        self.counters.bytes += (end - current.consumed) as u64;
+        current.quiet_polls = 0;
+        current.advance(end, &self.key);
+    }
+
+    fn go_over(&mut self, (next, elder): (Current, Option<Mark>)) {
+        let damaged = self.current.as_ref().is_some_and(|last| last.damaged);
+        self.counters.possible_gaps += u64::from(damaged);
         self.counters.rotations += 1;
+        self.skipping = false;
+        self.before = elder;
         self.current = Some(next);
-        lines
     }
 
     /// The file that follows, where this one is surely at its end.
-    fn next_file(&mut self) -> io::Result<Option<Current>> {
+    fn next_file(&mut self) -> io::Result<Option<(Current, Option<Mark>)>> {
         let Some(current) = &mut self.current else { return Ok(None) };
         if let Reader::Plain(_) = &current.reader
             && identity_at(&self.path)? == Some(current.identity)
@@ -254,11 +328,7 @@ impl Follower {
             return Ok(None);
         }
         let elder = elder_of(next, &files, &self.key);
-        let next = Current::begin(next)?;
-        if next.is_some() {
-            self.before = elder;
-        }
-        Ok(next)
+        Ok(Current::begin(next)?.map(|next| (next, elder)))
     }
 
     /// Whether the file from which the first bytes were just read has an unread elder: it was written,
@@ -350,14 +420,6 @@ impl Follower {
         }
         Ok(())
     }
-}
-
-/// Hands out a line, cut where it is too long. Says whether it was.
-fn give(line: &[u8], take: &mut dyn FnMut(&[u8])) -> bool {
-    let line = line.strip_suffix(b"\r").unwrap_or(line);
-    let overlong = line.len() > limits::LOG_LINE_BYTES_MAX;
-    take(line.get(..line.len().min(limits::LOG_LINE_BYTES_MAX)).unwrap_or_default());
-    overlong
 }
 
 /// Which file the path leads to now.

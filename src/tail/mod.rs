@@ -1,18 +1,37 @@
-//! Where log lines come from: files plain or compressed, pipes, and files that are still written.
+//! Where log lines come from: files plain or compressed, pipes, files that are still written, the journal, the
+//! network.
 //!
 //! *In*: paths and readers. *Out*: lines, borrowed, without their ends. *Bound*: one line of
 //! `limits::LOG_LINE_BYTES_MAX`; compressed input by `limits::UNPACKED_LOG_BYTES_MAX` and
 //! `limits::UNPACKED_LOG_RATIO_MAX`. *Spec*: RFC 1952, RFC 8878.
 
+mod belief;
 mod current;
 mod file;
 mod follow;
+mod framing;
+mod inlet;
+mod journal;
+mod listen;
 mod mark;
+mod packing;
 mod place;
 mod rotated;
+mod stream;
+mod wake;
+mod ways;
 
+pub use belief::Belief;
 pub use file::LogFile;
 pub use follow::{FollowCounters, Follower};
+pub use framing::Framing;
+pub use inlet::{Inlet, InletCounters, Merge, TakeLines};
+pub use journal::follow as follow_journal;
+pub use listen::listen;
+pub use packing::Packing;
+pub use stream::{Stream, StreamCounters};
+pub use wake::wake_on_change;
+pub use ways::{JournalSettings, ListenSettings, LogConfig, Transport, Way};
 
 /// Why lines could not be read. Each text says what to do.
 #[derive(Debug, thiserror::Error)]

@@ -68,7 +68,8 @@ pub fn resolve(path: &Path) -> io::Result<PathBuf> {
     Ok(target)
 }
 
-fn directory_of(path: &Path) -> &Path {
+/// The directory that a path is in.
+pub fn directory_of(path: &Path) -> &Path {
     match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),

@@ -332,6 +332,21 @@ impl Disk {
         }
     }
 
+    /// What a process leaves that is killed now: all that it wrote.
+    pub fn now(&self) -> BTreeMap<String, Vec<u8>> {
+        let whole = |file: &File| {
+            let mut content = file.durable.clone();
+            for change in &file.pending {
+                match change {
+                    Change::Length(length) => content.resize(*length as usize, 0),
+                    Change::Write(offset, bytes) => apply(&mut content, *offset, bytes),
+                }
+            }
+            content
+        };
+        self.names.iter().map(|(name, file)| (name.clone(), whole(&self.files[*file]))).collect()
+    }
+
     /// What stands on the disk when the power is cut now.
     pub fn cut(&self, rng: &mut ChaCha8Rng) -> BTreeMap<String, Vec<u8>> {
         let mut names = self.durable_names.clone();

@@ -1,0 +1,4 @@
+#![no_main]
+#[path = "../src/log.rs"]
+mod log;
+libfuzzer_sys::fuzz_target!(|data: &[u8]| log::table(data));
