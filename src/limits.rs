@@ -109,6 +109,10 @@ pub const URL_DOMAINS_MAX: usize = 64;
 /// Attachments described for one message.
 pub const ATTACHMENTS_MAX: usize = 32;
 
+/// Times that a session reads again, as commands, what followed a suspect end of data. No server disagrees more often
+/// with the text; beyond it only strict ends count, and every suspect one is still counted.
+pub const REREADS_MAX: u32 = 64;
+
 // Fragments of IP datagrams.
 
 /// Datagrams that wait for fragments at once.
