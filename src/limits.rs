@@ -49,6 +49,9 @@ pub const RECIPIENTS_KEPT_MAX: usize = 1_000;
 pub const WAITING_CLIENT_BYTES_MAX: usize = 64 << 10;
 /// Largest chunk size that is believed (RFC 3030 sets none), octets.
 pub const CHUNK_OCTETS_MAX: u64 = 1 << 40;
+/// Times that a session reads again, as commands, what followed a suspect end of data. No server disagrees more often
+/// with the text; beyond it only strict ends count, and every suspect one is still counted.
+pub const REREADS_MAX: u32 = 64;
 
 // The log road.
 

@@ -79,8 +79,11 @@ pub fn reassembly(data: &[u8]) {
         at = at.plus_seconds(f64::from(time) / 64.0);
         let lie = u8::from(manner & 0xf0 == 0xf0);
         let payload: Vec<u8> = (0..u32::from(length)).map(|i| octet(side, place + i) ^ lie).collect();
-        given_up |= lie != 0 || flags & 0x26 != 0 && number > 1;
+        // Urgent octets are out of band, and SYN and RST begin and end streams.
+        given_up |= lie != 0 || flags & 0x20 != 0 || flags & 0x06 != 0 && number > 1;
         let opens = flags & 0x02 != 0;
+        // An answer to a SYN tells by its acknowledgment where the stream begins: here, at 0.
+        let (payload, acknowledged) = if opens { (Vec::new(), 0) } else { (payload, acknowledged) };
         let tcp = tcp(side, if opens { 0 } else { place + 1 }, acknowledged + 1, flags, &payload);
         let frame = Packet { at, link: LinkType::RAW, bytes: &tcp, original_bytes: tcp.len() as u32 };
         let Ok(ip) = portreeve::capture::link::ip_slice(&frame) else { return };

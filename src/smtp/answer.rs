@@ -323,6 +323,7 @@ impl Session {
     fn reread(&mut self, after: &[u8], mode: Mode, outlet: &mut Outlet<'_>) {
         self.sending = Sending::default();
         self.mode = mode;
+        self.rereads = self.rereads.saturating_add(1);
         self.reread_client(after, outlet);
     }
 

@@ -217,22 +217,43 @@ fn links(text: &str, domains: &mut BTreeSet<Vec<u8>>) {
     }
 }
 
+/// Octets after `href` in which its tag must end, and after that the text that it shows.
+const TAG_BYTES_MAX: usize = 2_048;
+const SHOWN_BYTES_MAX: usize = 512;
+
 /// The domains that the links of a page lead to. Says whether one shows another domain than it leads to.
 fn anchors(html: &str, domains: &mut BTreeSet<Vec<u8>>) -> bool {
     let lower = html.to_ascii_lowercase();
     let mut shown = LinkFinder::new();
     shown.kinds(&[LinkKind::Url]).url_must_have_scheme(false);
-    let mut deceptive = false;
+    let (mut deceptive, mut looked_at) = (false, 0);
     for at in memchr::memmem::find_iter(lower.as_bytes(), b"href") {
-        let Some(target) = html.get(at + 4..).and_then(attribute).and_then(domain_of) else { continue };
-        let text = html.get(at..).and_then(|rest| rest.split_once('>')).map_or("", |(_, text)| text);
-        let end = memchr::memmem::find(text.as_bytes(), b"</").unwrap_or(0);
-        let claim = shown.links(text.get(..end).unwrap_or_default()).next();
-        let claim = claim.and_then(|link| domain_of(link.as_str()));
-        deceptive |= claim.is_some_and(|claim| claim != target);
+        let tag = window(html, at + 4, TAG_BYTES_MAX);
+        let Some(target) = attribute(tag).and_then(domain_of) else { continue };
+        if let Some(text_at) = tag.find('>').map(|end| at + 5 + end)
+            // Of several in one tag, the first counts; so no text is read twice.
+            && text_at > looked_at
+        {
+            looked_at = text_at;
+            let text = window(&lower, text_at, SHOWN_BYTES_MAX);
+            let claim = shown.links(&text[..shown_bytes(text)]).next();
+            let claim = claim.and_then(|link| domain_of(link.as_str()));
+            deceptive |= claim.is_some_and(|claim| claim != target);
+        }
         domains.insert(target);
     }
     deceptive
+}
+
+/// At most so many octets from `at` on, whole characters.
+fn window(text: &str, at: usize, bytes_max: usize) -> &str {
+    text.get(at..text.floor_char_boundary(at.saturating_add(bytes_max))).unwrap_or_default()
+}
+
+/// How much of a text in lower case a link shows: until a tag is closed, or the next link begins.
+fn shown_bytes(text: &str) -> usize {
+    let ends = |at: &usize| matches!(text.as_bytes().get(at + 1), Some(b'/' | b'a'));
+    memchr::memchr_iter(b'<', text.as_bytes()).find(ends).unwrap_or(0)
 }
 
 /// The value in `="…"`, `='…'` or `=…`.

@@ -89,6 +89,8 @@ pub struct Session {
     pub(super) answered_since_wait: bool,
     /// What is read now was said before octets of the server went missing.
     pub(super) releasing_blind: bool,
+    /// Times that what followed a suspect end was read again as commands.
+    pub(super) rereads: u32,
     pub(super) transaction: Transaction,
     pub(super) auth: Option<AuthState>,
     pub(super) tls: Tls,
@@ -143,6 +145,7 @@ impl Session {
             answered_since_gap: false,
             answered_since_wait: false,
             releasing_blind: false,
+            rereads: 0,
             transaction: Transaction::default(),
             auth: None,
             tls: Tls::Clear,
@@ -365,7 +368,9 @@ impl Session {
                 if self.sending.gap {
                     self.sending.suspect = None;
                 }
-                self.sending.suspect.get_or_insert((size_bytes, Vec::new()));
+                if self.rereads < limits::REREADS_MAX {
+                    self.sending.suspect.get_or_insert((size_bytes, Vec::new()));
+                }
             }
             Some(End::Strict) => {
                 self.mode = Mode::Command;
