@@ -6,7 +6,6 @@ use super::judge::Judge;
 use super::roads::RoadReport;
 use crate::company::Company;
 use crate::config::Config;
-use crate::engine::incident::Change;
 use crate::mta::LogCounters;
 use crate::smtp::WireCounters;
 
@@ -78,7 +77,7 @@ fn of_log(log: &LogCounters) -> String {
 pub fn of_engine(judge: &Judge, config: &Config) -> String {
     let counters = judge.engine().counters();
     let senders = judge.engine().senders().len();
-    let count = |change: Change| judge.alerts().iter().filter(|alert| alert.change == change).count();
+    let tally = judge.tally();
     let mut text = format!(
         "judged    {} deliveries of {} senders; {} retries and {} messages hidden by TLS known as such\n",
         grouped(counters.deliveries),
@@ -88,9 +87,9 @@ pub fn of_engine(judge: &Judge, config: &Config) -> String {
     );
     text.push_str(&format!(
         "alerts    {} incidents opened, {} updates, {} closed; budget {} false alarms in 1,000 sender-days\n",
-        count(Change::Opened),
-        count(Change::Updated),
-        count(Change::Closed),
+        grouped(tally.opened),
+        grouped(tally.updated),
+        grouped(tally.closed),
         config.detect.false_alarms_per_1000_sender_days,
     ));
     for alert in judge.opened() {

@@ -165,6 +165,12 @@ impl LogRoad {
         self.now = Some(now);
     }
 
+    /// From the next line on, another company's mail is looked for.
+    pub fn set_company(&mut self, company: Arc<Company>) {
+        self.company = company;
+        self.machines.clear();
+    }
+
     /// The dialect of an input that begins with `head` (after decompression; a few KiB suffice). `None`
     /// where it is no log that is known, such as a capture.
     pub fn looks_like(head: &[u8]) -> Option<&'static Dialect> {

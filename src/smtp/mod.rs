@@ -219,6 +219,21 @@ impl WireRoad {
         self.expire(packet.at, out);
     }
 
+    /// Says that nothing more comes from before `now`, though no packet says so: what was silent for too long ends.
+    pub fn quiet_until(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        self.expire(now, out);
+    }
+
+    /// From the next connection on, another company's mail is looked for.
+    pub fn set_company(&mut self, company: Arc<Company>) {
+        self.company = company;
+    }
+
+    /// From the next packet on, these are the ports of servers.
+    pub fn set_ports(&mut self, ports: Vec<u16>) {
+        self.settings.ports = ports;
+    }
+
     /// The input ended: closes what is open.
     pub fn finish(&mut self, out: &mut Vec<Observation>) {
         for class in [Class::Established, Class::Fleeting] {

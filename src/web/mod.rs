@@ -1,0 +1,3 @@
+//! What the service shows over HTTP.
+
+pub mod metrics;
