@@ -13,6 +13,7 @@ mod calls;
 mod paths;
 
 use caps::CapSet;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -110,8 +111,7 @@ pub fn enter(needs: &Needs) -> Result<State, String> {
     let fail = |what: &str, error: &dyn std::fmt::Display| format!("sandbox: {what}: {error}");
     become_user(needs, &mut state).map_err(|error| fail("user", &error))?;
     drop_capabilities().map_err(|error| fail("capabilities", &error))?;
-    nix::sys::resource::setrlimit(nix::sys::resource::Resource::RLIMIT_CORE, 0, 0)
-        .map_err(|error| fail("core dumps", &error))?;
+    bar_core_dumps().map_err(|error| fail("core dumps", &error))?;
     (state.landlock, state.no_new_privs) =
         paths::restrict(needs, &mut state.missing).map_err(|error| fail("landlock", &error))?;
     if !needs.runs.is_empty() {
@@ -164,7 +164,20 @@ fn give(directory: &Path, uid: Uid, gid: Gid) -> Result<(), String> {
     entries.flatten().try_for_each(|entry| chown(&entry.path()))
 }
 
+/// What was learned of people must not lie in a core dump. The service manager may have seen to it, and then forbids
+/// to set limits.
+fn bar_core_dumps() -> Result<(), nix::errno::Errno> {
+    match getrlimit(Resource::RLIMIT_CORE)? {
+        (0, 0) => Ok(()),
+        _ => setrlimit(Resource::RLIMIT_CORE, 0, 0),
+    }
+}
+
 fn drop_capabilities() -> Result<(), caps::errors::CapsError> {
+    let sets = [CapSet::Inheritable, CapSet::Permitted];
+    if sets.iter().all(|set| caps::read(None, *set).is_ok_and(|held| held.is_empty())) {
+        return Ok(());
+    }
     // Without CAP_SETPCAP the bounding set stays; nothing can be gained from it under no_new_privs.
     let _ = caps::clear(None, CapSet::Bounding);
     let _ = caps::clear(None, CapSet::Ambient);
