@@ -27,6 +27,20 @@ pub enum Role {
     Unused,
 }
 
+impl Role {
+    /// Its name, as in the configuration.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Role::MailRelay => "mail_relay",
+            Role::BulkSender => "bulk_sender",
+            Role::Application => "application",
+            Role::Device => "device",
+            Role::Workstation => "workstation",
+            Role::Unused => "unused",
+        }
+    }
+}
+
 /// A machine of ours that was declared by name.
 #[derive(Clone, Debug)]
 pub struct Host {

@@ -4,8 +4,11 @@
 use crate::alert::budget::Rate;
 use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
+use crate::engine::planned::Planned;
+use crate::engine::sender::SenderId;
 pub use crate::sink::SinkConfig;
-use crate::time::CivilClock;
+use crate::store::transfer::sender_named;
+use crate::time::{CivilClock, Timestamp};
 use ipnet::IpNet;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -22,6 +25,8 @@ pub struct Config {
     pub host: Vec<HostConfig>,
     /// Where to look.
     pub source: SourceConfig,
+    /// Bulk mailings announced in advance.
+    pub planned: Vec<PlannedConfig>,
     /// How to judge.
     pub detect: DetectConfig,
     /// Where to remember.
@@ -97,6 +102,22 @@ pub struct LogConfig {
     pub dialect: Option<String>,
     /// Time zone of stamps that name none. Default: the company's.
     pub time_zone: Option<String>,
+}
+
+/// A bulk mailing announced in advance: its sender is not judged by it, up to its bound and its end.
+#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedConfig {
+    /// Who sends it: an address, a prefix, an account, or the name of a declared host.
+    pub sender: String,
+    /// From when on (RFC 3339).
+    #[schemars(with = "String")]
+    pub from: toml::value::Datetime,
+    /// Until when (RFC 3339).
+    #[schemars(with = "String")]
+    pub until: toml::value::Datetime,
+    /// Most recipients.
+    pub recipients_max: u64,
 }
 
 /// How to judge.
@@ -245,6 +266,7 @@ impl Config {
             return fail("alerts.per_hour must be at least 1, alerts.burst at least 4".into());
         }
         zone(self.company.time_zone.as_deref())?;
+        self.planned()?;
         for log in &self.source.log {
             zone(log.time_zone.as_deref())?;
         }
@@ -263,6 +285,26 @@ impl Config {
         });
         let clock = CivilClock::new(zone(self.company.time_zone.as_deref())?);
         Ok(Company::new(self.company.networks.clone(), &self.company.domains, hosts.collect(), clock))
+    }
+
+    /// The mailings announced.
+    pub fn planned(&self) -> Result<Vec<Planned>, ConfigError> {
+        let moment = |time: &toml::value::Datetime, key: &str| {
+            Timestamp::parse_rfc3339(&time.to_string()).ok_or_else(|| {
+                ConfigError(format!("planned.{key} must be like 2026-12-01T08:00:00Z, not {time}"))
+            })
+        };
+        let planned = |row: &PlannedConfig| {
+            let host = self.host.iter().find(|host| host.name.eq_ignore_ascii_case(&row.sender));
+            let sender =
+                host.map_or_else(|| sender_named(&row.sender), |host| SenderId::Address(host.address));
+            let (from, until) = (moment(&row.from, "from")?, moment(&row.until, "until")?);
+            if until <= from {
+                return Err(ConfigError("planned.until must come after planned.from".into()));
+            }
+            Ok(Planned { sender, from, until, recipients_max: row.recipients_max })
+        };
+        self.planned.iter().map(planned).collect()
     }
 
     /// What the engine needs.
@@ -331,6 +373,10 @@ mod tests {
             ("[company]\ntime_zone = \"Mars/Base\"", "use an IANA name"),
             ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
             ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs"),
+            (
+                "[[planned]]\nsender = \"a\"\nfrom = 2026-12-01\nuntil = 2026-12-02T00:00:00Z\nrecipients_max = 1",
+                "must be like",
+            ),
             ("[[host]]\nname = \"a\"\naddress = \"nowhere\"", "line 3"),
         ] {
             let error = Config::parse(text).unwrap_err().to_string();

@@ -108,3 +108,10 @@ pub const HEADER_BYTES_MAX: usize = 255;
 pub const URL_DOMAINS_MAX: usize = 64;
 /// Attachments described for one message.
 pub const ATTACHMENTS_MAX: usize = 32;
+
+// The judge's engineer.
+
+/// Mailings planned at once.
+pub const PLANNED_MAX: usize = 1_024;
+/// Bars raised by dismissals at once.
+pub const LENIENCIES_MAX: usize = 10_000;

@@ -38,13 +38,23 @@ fn message(out: &mut String, number: u64, account: u64, at_seconds: f64) {
     let id = format!("4S{number:x}Z");
     let octets = (account / 250 % 250, account % 250 + 1);
     writeln!(out, "{at} mx1 postfix/smtpd[21]: {id}: client=pc{account}.example[10.1.{}.{}], sasl_method=LOGIN, sasl_username=user{account}", octets.0, octets.1).unwrap();
-    writeln!(out, "{at} mx1 postfix/qmgr[7]: {id}: from=<user{account}@example.com>, size=2312, nrcpt=2 (queue active)").unwrap();
+    writeln!(
+        out,
+        "{at} mx1 postfix/qmgr[7]: {id}: from=<user{account}@example.com>, size=2312, nrcpt=2 (queue active)"
+    )
+    .unwrap();
     for copy in 0..2 {
         let chance = mixed(number * 2 + copy);
         let (domain, person) = (chance % 400, chance / 400 % 50);
         let (dsn, status) = match chance / 20_000 % 100 {
-            0..=2 => ("5.1.1", "bounced (host mx.example[192.0.2.9] said: 550 5.1.1 no such user (in reply to RCPT TO command))"),
-            3..=6 => ("4.2.0", "deferred (host mx.example[192.0.2.9] said: 450 4.2.0 greylisted (in reply to RCPT TO command))"),
+            0..=2 => (
+                "5.1.1",
+                "bounced (host mx.example[192.0.2.9] said: 550 5.1.1 no such user (in reply to RCPT TO command))",
+            ),
+            3..=6 => (
+                "4.2.0",
+                "deferred (host mx.example[192.0.2.9] said: 450 4.2.0 greylisted (in reply to RCPT TO command))",
+            ),
             _ => ("2.0.0", "sent (250 2.0.0 Ok: queued as 5D1)"),
         };
         writeln!(out, "{at} mx1 postfix/smtp[33]: {id}: to=<p{person}@d{domain}.example>, relay=mx.d{domain}.example[192.0.2.9]:25, delay=0.5, delays=0.1/0/0.2/0.2, dsn={dsn}, status={status}").unwrap();
@@ -91,8 +101,12 @@ fn hours_of_traffic_leave_memory_and_descriptors_flat() {
     std::fs::write(path("portreeve.toml"), config).unwrap();
     let mut log = std::fs::File::create(path("mail.log")).unwrap();
     let state = path("state");
-    let service =
-        Service::watching(&["-c", path("portreeve.toml").to_str().unwrap(), "--state", state.to_str().unwrap()]);
+    let service = Service::watching(&[
+        "-c",
+        path("portreeve.toml").to_str().unwrap(),
+        "--state",
+        state.to_str().unwrap(),
+    ]);
     let event_seconds = seconds as f64 * speed;
     let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64();
     let event_began = now - event_seconds - 120.0;

@@ -289,7 +289,7 @@ fn a_full_store_drops_delivered_alerts_first_then_the_mildest_and_counts_them() 
     let roomy = Retention { bytes_max: 1 << 40, ..Retention::default() };
     let now = Timestamp::from_seconds(1_795_392_000);
     assert_eq!(store.clear_old(&roomy, now).unwrap().alerts, 0);
-    let tight = Retention { bytes_max: 3 << 20, ..Retention::default() };
+    let tight = Retention { bytes_max: 4 << 20, ..Retention::default() };
     let cleared = store.clear_old(&tight, now).unwrap();
     assert_eq!(cleared.alerts, 2_000);
     assert!(cleared.undelivered > 0 && cleared.undelivered < 3_000, "{cleared:?}");

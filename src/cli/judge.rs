@@ -9,16 +9,20 @@ use crate::alert::budget::{Budget, Rate};
 use crate::alert::{Alert, Format, SensorRef, format, format_names};
 use crate::company::Company;
 use crate::config::Config;
-use crate::engine::Engine;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
+use crate::engine::sender::SenderId;
+use crate::engine::{Engine, EngineCounters};
 use crate::health::{Coverage, Tally};
 use crate::observation::{Observation, Vantage};
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
+use crate::store::actions::{self, Obeyed};
+use crate::store::volume::Volume;
 use crate::store::{AlertRow, Moment, Store};
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -56,16 +60,18 @@ pub struct Judge {
     /// What could be seen lately, where it is measured.
     coverage: Coverage,
     /// Small state of others, committed with the next moment.
-    notes: Vec<(String, Vec<u8>)>,
+    notes: BTreeMap<String, Vec<u8>>,
+    volume: Volume,
+    /// What the engine had counted at the last commit.
+    counted: EngineCounters,
 }
 
 impl Judge {
     /// An engine with the state of a directory, if one is given.
     pub fn new(config: &Config, company: Arc<Company>, state: Option<&Path>) -> Result<Judge, Failure> {
-        let model = Model::shipped().map_err(Failure::running)?;
         let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
-        let mut engine = Engine::new(company, model, config.settings(), key);
+        let mut engine = new_engine(config, company, key)?;
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
         if let Some(store) = &store {
@@ -75,6 +81,10 @@ impl Judge {
             let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
             budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
         }
+        for planned in config.planned().map_err(Failure::usage)? {
+            engine.plan(planned).map_err(Failure::usage)?;
+        }
+        let counted = engine.counters();
         for alert in &mut waiting {
             tracing::warn!("{}", alert.headline);
             alert.sensor = config.sensor.clone().map(SensorRef::from);
@@ -93,7 +103,9 @@ impl Judge {
             alerts_kept_max: usize::MAX,
             tally: Tally::default(),
             coverage: Coverage::default(),
-            notes: Vec::new(),
+            notes: BTreeMap::new(),
+            volume: Volume::default(),
+            counted,
         })
     }
 
@@ -128,6 +140,11 @@ impl Judge {
     /// Takes over another configuration. What was learned stays, and so does the state directory.
     pub fn reconfigure(&mut self, config: &Config, company: Arc<Company>) {
         self.engine.reconfigure(company, config.settings());
+        for planned in config.planned().unwrap_or_default() {
+            if let Err(error) = self.engine.plan(planned) {
+                tracing::error!("{error}");
+            }
+        }
         self.rate = config.alerts.rate();
         self.sensor = config.sensor.clone().map(SensorRef::from);
     }
@@ -143,10 +160,9 @@ impl Judge {
         self.waiting.push(alert);
     }
 
-    /// Keeps small state of another stage with the next commit.
-    pub fn keep_note(&mut self, name: &str, note: Vec<u8>) {
-        self.notes.retain(|(known, _)| known != name);
-        self.notes.push((name.to_owned(), note));
+    /// Takes notes of another stage along with the next commit; an empty one removes what was kept.
+    pub fn keep_notes(&mut self, notes: Vec<(String, Vec<u8>)>) {
+        self.notes.extend(notes);
     }
 
     /// Small state of another stage, as committed.
@@ -163,14 +179,23 @@ impl Judge {
     /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
     pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
         self.engine.observe(observation, &mut self.changes);
+        if self.store.is_some() {
+            self.volume.count(observation);
+        }
         self.offer()
     }
 
-    /// Makes alerts of what changed.
+    /// Makes alerts of what changed. Without state they leave at once.
     fn offer(&mut self) -> Result<(), Failure> {
         if self.changes.is_empty() {
             return Ok(());
         }
+        self.offer_changes();
+        if self.store.is_none() { self.send() } else { Ok(()) }
+    }
+
+    /// Lets what changed leave as the alert rate allows.
+    fn offer_changes(&mut self) {
         for change in self.changes.drain(..) {
             if self.speaks {
                 let mut alert = Alert::of(&change);
@@ -182,7 +207,6 @@ impl Judge {
                 self.budget.offer(&self.rate, alert, change.at, &mut self.waiting);
             }
         }
-        if self.store.is_none() { self.send() } else { Ok(()) }
     }
 
     /// Whether alerts wait for a commit.
@@ -197,12 +221,24 @@ impl Judge {
 
     /// Commits what changed, then lets the alerts leave.
     pub fn commit(&mut self, positions: &[(String, String)]) -> Result<(), Failure> {
+        let (obeyed, forgotten) = self.obey()?;
         self.budget.release(&self.rate, self.engine.now(), &mut self.waiting);
         if let Some(store) = &mut self.store {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
-            let mut notes = std::mem::take(&mut self.notes);
+            let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
             notes.push((BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default()));
-            let moment = Moment { positions, alerts: &rows, notes: &notes, ..Moment::default() };
+            let counters = self.engine.counters();
+            let moment = Moment {
+                positions,
+                alerts: &rows,
+                notes: &notes,
+                counted: &self.volume.take(),
+                counters: &counters.since(&self.counted),
+                obeyed: &obeyed,
+                forgotten: &forgotten,
+                ..Moment::default()
+            };
+            self.counted = counters;
             if let Err(error) = store.commit_moment(&mut self.engine, &moment) {
                 // The store took the rows over and writes them with the next commit that succeeds.
                 self.settle();
@@ -210,6 +246,26 @@ impl Judge {
             }
         }
         self.send()
+    }
+
+    /// Whether operators asked for something that no commit has seen yet.
+    pub fn is_asked(&self) -> bool {
+        self.store.as_ref().is_some_and(|store| store.actions_waiting().is_ok_and(|list| !list.is_empty()))
+    }
+
+    /// Does what operators asked for since the last commit.
+    fn obey(&mut self) -> Result<(Vec<Obeyed>, Vec<SenderId>), Failure> {
+        let Some(store) = &self.store else { return Ok(Default::default()) };
+        let (mut obeyed, mut forgotten) = (Vec::new(), Vec::new());
+        for row in store.actions_waiting().map_err(Failure::running)? {
+            let at = self.engine.now();
+            let outcome = actions::obey(&mut self.engine, store, &row, &mut self.changes, &mut forgotten);
+            let outcome = outcome.map_err(Failure::running)?;
+            tracing::info!("{} asked ({}): {outcome}", row.by, row.number);
+            obeyed.push(Obeyed { number: row.number, at: at.as_micros(), outcome });
+        }
+        self.offer_changes();
+        Ok((obeyed, forgotten))
     }
 
     /// Where an input was read up to, as committed.
@@ -295,6 +351,12 @@ impl Judge {
     pub fn opened(&self) -> impl Iterator<Item = &Alert> {
         self.alerts.iter().filter(|alert| alert.change == Change::Opened)
     }
+}
+
+/// An engine without memories.
+pub fn new_engine(config: &Config, company: Arc<Company>, key: InstallKey) -> Result<Engine, Failure> {
+    let model = Model::shipped().map_err(Failure::running)?;
+    Ok(Engine::new(company, model, config.settings(), key))
 }
 
 /// Now, by the clock of this machine.

@@ -3,15 +3,21 @@
 //! *In*: arguments. *Out*: results on standard output, diagnostics on standard error, an exit code
 //! (0 done, 1 failed while running, 2 wrong usage or configuration, 3 alerts with `--exit-code`).
 
+pub mod ask;
+pub mod backup;
+pub mod baseline;
 pub mod check;
 pub mod demo;
 pub mod failure;
+pub mod incidents;
 pub mod inputs;
 pub mod judge;
+pub mod plan;
 pub mod replay;
 pub mod roads;
 pub mod schema;
 pub mod score;
+pub mod senders;
 pub mod simulate;
 pub mod summary;
 pub mod watch;
@@ -34,7 +40,11 @@ enum Command {
     Demo(demo::Arguments),
     Replay(replay::Arguments),
     Watch(watch::Arguments),
-
+    Senders(senders::Arguments),
+    Incidents(incidents::Arguments),
+    Plan(plan::Arguments),
+    Baseline(baseline::Arguments),
+    Backup(backup::Arguments),
     Check(check::Arguments),
     Simulate(simulate::Arguments),
     Score(score::Arguments),
@@ -48,7 +58,11 @@ pub fn run() -> u8 {
         Command::Demo(arguments) => demo::run(&arguments),
         Command::Replay(arguments) => replay::run(&arguments),
         Command::Watch(arguments) => watch::run(&arguments),
-
+        Command::Senders(arguments) => senders::run(&arguments),
+        Command::Incidents(arguments) => incidents::run(&arguments),
+        Command::Plan(arguments) => plan::run(&arguments),
+        Command::Baseline(arguments) => baseline::run(&arguments),
+        Command::Backup(arguments) => backup::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Simulate(arguments) => simulate::run(&arguments),
         Command::Score(arguments) => score::run(&arguments),

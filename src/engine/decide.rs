@@ -152,6 +152,7 @@ impl Engine {
     /// Once an hour: closes incidents whose sender is quiet again.
     pub(super) fn sweep(&mut self, out: &mut Vec<IncidentChange>) {
         self.swept_hour = self.now.hour_index();
+        self.drop_ended_plans();
         let quiet_seconds = self.settings.close_after_hours * 3_600.0;
         let quiet: Vec<SenderId> = self
             .incidents
@@ -164,15 +165,7 @@ impl Engine {
             let Some(mut incident) = self.incidents.remove(&id) else { continue };
             incident.sequence += 1;
             incident.last_at = incident.suspicious_at;
-            for vantage in [Vantage::Wire, Vantage::Log] {
-                let key = SenderKey { vantage, id: id.clone() };
-                if let Some(sender) = self.senders.get_mut(&key) {
-                    sender.acquit();
-                    if !std::mem::replace(&mut sender.changed, true) {
-                        self.changed.push(key);
-                    }
-                }
-            }
+            self.acquit(&id);
             out.push(IncidentChange { change: Change::Closed, at: hour_start, incident });
         }
     }

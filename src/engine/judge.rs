@@ -7,6 +7,7 @@ use super::Engine;
 use super::incident::IncidentChange;
 use super::marks::Marks;
 use super::memory::TraitKind;
+use super::persist;
 use super::roads::{
     self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
 };
@@ -135,10 +136,14 @@ impl Engine {
         let block = block.map(|address| SenderId::Block(block_of(address)));
         let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
         let mut suspected = false;
-        for id in [&egress, &origin, &block].into_iter().flatten() {
+        let senders = [egress.as_ref(), origin.as_ref(), block.as_ref()];
+        let planned = self.take_planned(senders, observation.at);
+        self.counters.planned += u64::from(planned.contains(&true));
+        for (id, planned) in senders.into_iter().zip(planned).filter_map(|(id, planned)| Some((id?, planned)))
+        {
             let key = SenderKey { vantage: observation.vantage, id: id.clone() };
             let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
-            if let Some(judgement) = self.judge(observation, &key, path, marks, through, sample) {
+            if let Some(judgement) = self.judge(observation, &key, path, marks, through, planned, sample) {
                 suspected |= judgement.evidence >= judgement.amber;
                 self.decide(&key, &judgement, out);
             }
@@ -190,7 +195,9 @@ impl Engine {
         }
     }
 
-    /// Judges one delivery for one sender; `None` where there is no room for another sender.
+    /// Judges one delivery for one sender; `None` where there is no room for another sender, or where a planned
+    /// mailing covers it.
+    #[allow(clippy::too_many_arguments)]
     fn judge(
         &mut self,
         observation: &Observation,
@@ -198,6 +205,7 @@ impl Engine {
         path: Option<PathTrait>,
         mut marks: Marks,
         through: Option<&SenderId>,
+        planned: bool,
         sample: &dyn Fn() -> Sample,
     ) -> Option<Judgement> {
         if !self.senders.contains_key(key) && self.senders.len() >= limits::SENDERS_MAX {
@@ -215,10 +223,18 @@ impl Engine {
             .entry(key.clone())
             .or_insert_with(|| Box::new(Sender::new(&self.model, role, at, clock)));
         self.counters.late += u64::from(at < sender.last_at);
+        let new_day = sender.messages == 0 || at.day_index() > sender.last_at.day_index();
+        self.counters.sender_days += u64::from(new_day);
         // A young install asks for more evidence before it accuses, and as much more before it stops to learn.
         let amber = self.model.amber + margin;
+        if let Some(closed) = &mut self.closed_hours {
+            closed.extend(persist::closed_hour(key, sender, at));
+        }
         sender.advance(&self.model, clock, amber, at);
         marks.foreign = roads::foreign(&sender.traits, road, seen, settled);
+        if planned && marks.foreign != Some(true) {
+            return None;
+        }
         marks.reverse_path = path.map(|path| reverse_path_class(&sender.traits, road, path, settled));
         learn_traits(sender, seen, path);
         if through.is_some() && sender.last_egress.as_deref() != through {
@@ -242,8 +258,9 @@ impl Engine {
         }
         let base = self.model.base_threshold(sender.role, self.settings.false_alarms_per_1000_sender_days);
         let too_early = margin > 0.0 && known_first(sender.role);
-        let threshold =
-            if too_early { f64::INFINITY } else { base + sender.usual_per_day().ln_1p() + margin };
+        let usual = sender.usual_per_day().ln_1p();
+        let raised = self.raised_nats(&key.id, step.template, at);
+        let threshold = if too_early { f64::INFINITY } else { base + usual + margin + raised };
         Some(Judgement { evidence: step.evidence, template: step.template, threshold, amber })
     }
 

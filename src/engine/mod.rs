@@ -17,13 +17,15 @@ mod decide;
 pub mod detector;
 pub mod episode;
 pub mod evidence;
+pub mod feedback;
 pub mod incident;
 mod judge;
 pub mod marks;
 pub mod memory;
 pub mod model;
 pub mod packed;
-mod persist;
+pub mod persist;
+pub mod planned;
 mod roads;
 pub mod sender;
 mod tables;
@@ -31,9 +33,11 @@ mod tables;
 use crate::company::Company;
 use crate::observation::{Fact, Observation, Tls};
 use crate::time::Timestamp;
+use feedback::Leniency;
 use incident::{Incident, IncidentChange};
 use memory::InstallKey;
 use model::Model;
+use planned::Plan;
 use roads::Road;
 use sender::{Sender, SenderId, SenderKey};
 use serde::Serialize;
@@ -84,6 +88,34 @@ pub struct EngineCounters {
     pub senders_refused: u64,
     /// Incidents opened.
     pub incidents_opened: u64,
+    /// Days on which a sender was judged, over all senders.
+    pub sender_days: u64,
+    /// Deliveries that a planned mailing covered.
+    pub planned: u64,
+    /// Incidents that people confirmed.
+    pub confirmed: u64,
+    /// Incidents that people dismissed: false alarms.
+    pub dismissed: u64,
+}
+
+impl EngineCounters {
+    /// What was counted beyond an earlier moment, by name.
+    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 11] {
+        let more = |now: u64, then: u64| now.saturating_sub(then);
+        [
+            ("observations", more(self.observations, earlier.observations)),
+            ("deliveries", more(self.deliveries, earlier.deliveries)),
+            ("hidden_messages", more(self.hidden_messages, earlier.hidden_messages)),
+            ("retries", more(self.retries, earlier.retries)),
+            ("late", more(self.late, earlier.late)),
+            ("senders_refused", more(self.senders_refused, earlier.senders_refused)),
+            ("incidents_opened", more(self.incidents_opened, earlier.incidents_opened)),
+            ("sender_days", more(self.sender_days, earlier.sender_days)),
+            ("planned", more(self.planned, earlier.planned)),
+            ("confirmed", more(self.confirmed, earlier.confirmed)),
+            ("dismissed", more(self.dismissed, earlier.dismissed)),
+        ]
+    }
 }
 
 /// The judge.
@@ -94,8 +126,12 @@ pub struct Engine {
     key: InstallKey,
     senders: HashMap<SenderKey, Box<Sender>>,
     changed: Vec<SenderKey>,
+    /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
+    closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
     incidents: BTreeMap<SenderId, Incident>,
+    plans: Vec<Plan>,
+    leniencies: Vec<Leniency>,
     now: Timestamp,
     swept_hour: i64,
     counters: EngineCounters,
@@ -111,8 +147,11 @@ impl Engine {
             key,
             senders: HashMap::new(),
             changed: Vec::new(),
+            closed_hours: None,
             roads: [Road::default(), Road::default()],
             incidents: BTreeMap::new(),
+            plans: Vec::new(),
+            leniencies: Vec::new(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
             counters: EngineCounters::default(),

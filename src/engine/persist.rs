@@ -3,9 +3,12 @@
 //! *In*, *out*: blobs that only the engine reads. *Bound*: the engine's.
 
 use super::Engine;
+use super::feedback::Leniency;
 use super::incident::Incident;
+use super::planned::Plan;
 use super::roads::{Road, StoredRoad};
-use super::sender::{Sender, SenderKey};
+use super::sender::{Sender, SenderId, SenderKey};
+use crate::observation::Vantage;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -14,10 +17,61 @@ use serde::{Deserialize, Serialize};
 struct Shared {
     roads: Vec<StoredRoad>,
     incidents: Vec<Incident>,
+    plans: Vec<Plan>,
+    leniencies: Vec<Leniency>,
+    /// Sender-days, confirmed and dismissed incidents: what the realised rate of false alarms is made of.
+    told: [u64; 3],
     now: Timestamp,
 }
 
+/// An hour of one sender that ended with messages in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ClosedHour {
+    /// Who.
+    pub sender: SenderKey,
+    /// Which hour, counted since the epoch.
+    pub hour: i64,
+    /// Messages in it.
+    pub messages: u32,
+}
+
+/// The hour under way, where a delivery at `at` ends it.
+pub(super) fn closed_hour(key: &SenderKey, sender: &Sender, at: Timestamp) -> Option<ClosedHour> {
+    let (hour, messages) = sender.hour_under_way();
+    (messages > 0 && hour < at.hour_index()).then(|| ClosedHour { sender: key.clone(), hour, messages })
+}
+
 impl Engine {
+    /// Has every hour noted that ends with messages in it, until [`Engine::take_closed_hours`] takes it.
+    pub fn note_closed_hours(&mut self) {
+        self.closed_hours.get_or_insert_default();
+    }
+
+    /// Hours that ended since the last call, in the order in which they did.
+    pub fn take_closed_hours(&mut self) -> Vec<ClosedHour> {
+        self.closed_hours.as_mut().map(std::mem::take).unwrap_or_default()
+    }
+
+    /// One sender.
+    pub fn sender(&self, key: &SenderKey) -> Option<&Sender> {
+        self.senders.get(key).map(|sender| &**sender)
+    }
+
+    /// Forgets what was learned about one sender, on both roads; an open incident stays open. Returns whether
+    /// there was something.
+    pub fn forget(&mut self, id: &SenderId) -> bool {
+        let mut known = false;
+        for vantage in [Vantage::Wire, Vantage::Log] {
+            let key = SenderKey { vantage, id: id.clone() };
+            known |= self.senders.remove(&key).is_some();
+            self.changed.retain(|changed| *changed != key);
+        }
+        if let Some(closed) = &mut self.closed_hours {
+            closed.retain(|hour| hour.sender.id != *id);
+        }
+        known
+    }
+
     /// Senders whose state changed since the last call, for the store, in a stable order.
     pub fn take_changed(&mut self) -> Vec<(SenderKey, Vec<u8>)> {
         let mut changed = std::mem::take(&mut self.changed);
@@ -38,6 +92,9 @@ impl Engine {
         let shared = Shared {
             roads: self.roads.iter().map(Road::export).collect(),
             incidents: self.incidents.values().cloned().collect(),
+            plans: self.plans.clone(),
+            leniencies: self.leniencies.clone(),
+            told: [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed],
             now: self.now,
         };
         postcard::to_allocvec(&shared).unwrap_or_default()
@@ -51,6 +108,9 @@ impl Engine {
         }
         self.incidents =
             shared.incidents.into_iter().map(|incident| (incident.sender.clone(), incident)).collect();
+        self.plans = shared.plans;
+        self.leniencies = shared.leniencies;
+        [self.counters.sender_days, self.counters.confirmed, self.counters.dismissed] = shared.told;
         self.now = shared.now;
         self.swept_hour = shared.now.hour_index();
         true

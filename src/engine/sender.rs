@@ -152,6 +152,11 @@ impl Sender {
         (self.hour.messages(), hour_messages_max(&self.expected(model)))
     }
 
+    /// The hour under way, as a number since the epoch, and the messages in it.
+    pub fn hour_under_way(&self) -> (i64, u32) {
+        (self.clock.hour_index(), self.hour.messages() as u32)
+    }
+
     /// What happened since the change point; `None` where nothing speaks for a hijack.
     pub fn episode(&self) -> Option<&Episode> {
         self.episode.as_deref()

@@ -31,7 +31,7 @@ pub const ACTS: &[Act] = &[
     Act { name: "list a directory of others", try_it: |bait| std::fs::read_dir(bait).map(drop) },
     Act { name: "create a file beside it", try_it: |bait| File::create(bait.join("made")).map(drop) },
     Act { name: "overwrite it", try_it: |bait| File::options().write(true).open(bait.join(BAIT)).map(drop) },
-    Act { name: "overwrite the program", try_it: overwrite_program },
+    Act { name: "change a setting of the kernel", try_it: kernel_setting },
     Act { name: "make a directory", try_it: |bait| std::fs::create_dir(bait.join("directory")) },
     Act { name: "make a link", try_it: |bait| std::os::unix::fs::symlink("/etc", bait.join("link")) },
     Act { name: "make a device", try_it: make_device },
@@ -100,9 +100,8 @@ fn open_socket(family: AddressFamily, kind: SockType, protocol: Option<SockProto
     done(socket(family, kind, SockFlag::SOCK_CLOEXEC, protocol))
 }
 
-fn overwrite_program(_: &Path) -> io::Result<()> {
-    let program = std::fs::read_link("/proc/self/exe")?;
-    File::options().append(true).open(program).map(drop)
+fn kernel_setting(_: &Path) -> io::Result<()> {
+    File::options().write(true).open("/proc/sys/kernel/hostname").map(drop)
 }
 
 fn make_device(bait: &Path) -> io::Result<()> {

@@ -47,6 +47,11 @@ pub fn lock(directory: &Path) -> Result<File, StoreError> {
     }
 }
 
+/// Whether a sensor works with the directory now.
+pub fn in_use(directory: &Path) -> bool {
+    matches!(lock(directory), Err(StoreError::InUse { .. }))
+}
+
 /// Writes a file, mode 0600, that is whole or not there.
 pub fn write_whole(path: &Path, content: &[u8]) -> Result<(), StoreError> {
     let temporary = with_suffix(path, ".new");

@@ -41,6 +41,17 @@ pub enum StoreError {
         /// The lock file.
         path: PathBuf,
     },
+    /// No state here.
+    #[error(
+        "{path}: there is no state yet: name the sensor's state directory with --state DIR or [state] directory"
+    )]
+    Missing {
+        /// The file that was looked for.
+        path: PathBuf,
+    },
+    /// Something that was asked for and cannot be.
+    #[error("{0}")]
+    Refused(String),
     /// An exported file that does not fit.
     #[error("{0}")]
     Import(String),

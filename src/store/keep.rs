@@ -115,11 +115,7 @@ impl Store {
             "DELETE FROM alert WHERE seq IN (SELECT seq FROM alert ORDER BY severity, seq LIMIT ?1)",
             [STEP_ROWS],
         )?;
-        transaction.execute(
-            "INSERT INTO counter (name, value) VALUES ('alerts_dropped_undelivered', ?1)
-             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
-            [rows as i64],
-        )?;
+        count(&transaction, "alerts_dropped_undelivered", rows as u64)?;
         transaction.commit()?;
         cleared.undelivered += rows as u64;
         Ok(rows)
@@ -150,6 +146,17 @@ impl Store {
             .map_err(StoreError::database(&self.path))?;
         Ok(value.unwrap_or(0).max(0) as u64)
     }
+}
+
+/// Adds to a counter that outlives restarts.
+pub(super) fn count(connection: &Connection, name: &str, more: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached(
+            "INSERT INTO counter (name, value) VALUES (?1, ?2)
+             ON CONFLICT (name) DO UPDATE SET value = value + excluded.value",
+        )?
+        .execute(params![name, i64::try_from(more).unwrap_or(i64::MAX)])?;
+    Ok(())
 }
 
 /// The last alert that every sink has taken; all of them where there is no sink.

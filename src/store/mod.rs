@@ -4,23 +4,30 @@
 //! the outbox that sinks are fed from. *Bound*: the engine's bounds; [`keep::Retention`] for alerts and history.
 //! *Spec*: docs/architecture.md, state. One transaction carries all of one moment.
 
+pub mod actions;
 mod checkpoint;
 mod damage;
 mod durable;
 mod error;
 pub mod keep;
 pub mod outbox;
+pub mod read;
+mod summary;
 mod tables;
 pub mod transfer;
+pub mod volume;
 
+pub use durable::{in_use, write_whole};
 pub use error::{StoreError, Trouble};
 
 use crate::engine::Engine;
 use crate::engine::memory::InstallKey;
-use crate::engine::sender::SenderKey;
+use crate::engine::sender::{SenderId, SenderKey};
+use actions::Obeyed;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use summary::Summaries;
 use tables::AlertRef;
 
 /// Form of the engine's stored state. To be raised whenever the layout of what [`Engine::take_changed`] or
@@ -52,6 +59,31 @@ struct Unsaved {
     alerts: Vec<AlertRow>,
     history: Vec<HistoryRow>,
     notes: BTreeMap<String, Vec<u8>>,
+    /// What people see of changed senders.
+    summaries: Summaries,
+    counted: Vec<HistoryRow>,
+    counters: BTreeMap<&'static str, u64>,
+    obeyed: Vec<Obeyed>,
+    forgotten: Vec<SenderId>,
+}
+
+impl Unsaved {
+    fn write_counts(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let mut put = connection.prepare_cached(
+            "INSERT INTO history (series, at, value) VALUES (?1, ?2, ?3)
+             ON CONFLICT (series, at) DO UPDATE SET value = value + excluded.value",
+        )?;
+        for row in &self.counted {
+            put.execute(params![row.series, row.at, row.value])?;
+        }
+        for (name, more) in &self.counters {
+            keep::count(connection, name, *more)?;
+        }
+        for obeyed in &self.obeyed {
+            actions::put_obeyed(connection, obeyed)?;
+        }
+        Ok(())
+    }
 }
 
 /// An alert to be kept with the state that caused it.
@@ -101,6 +133,14 @@ pub struct Moment<'a> {
     pub history: &'a [HistoryRow],
     /// Small state of other stages by name, such as the alert budget; a new one replaces the old.
     pub notes: &'a [(String, Vec<u8>)],
+    /// Points of curves that are counted up: each is added to what is there for the same moment.
+    pub counted: &'a [HistoryRow],
+    /// Counters that outlive restarts, and what to add to each.
+    pub counters: &'a [(&'static str, u64)],
+    /// Operators' actions that took effect.
+    pub obeyed: &'a [Obeyed],
+    /// Senders that the engine forgot: their state goes.
+    pub forgotten: &'a [SenderId],
 }
 
 impl Store {
@@ -146,12 +186,7 @@ impl Store {
 
     /// Opens an existing state to look at it, also while a sensor works with it. Nothing is checked or mended.
     pub fn open_to_read(directory: &Path) -> Result<Store, StoreError> {
-        let path = directory.join("state.db");
-        let key = std::fs::read(directory.join("install.key")).map_err(StoreError::file(&path))?;
-        let key =
-            InstallKey(key.try_into().map_err(|_| {
-                StoreError::Import(format!("{}: install.key is damaged", directory.display()))
-            })?);
+        let (path, key) = existing(directory)?;
         let connection =
             tables::connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY).map_err(StoreError::database(&path))?;
         Ok(Store {
@@ -168,6 +203,7 @@ impl Store {
 
     /// Gives the engine back what was stored. State that it cannot read is set aside and told; it starts empty.
     pub fn load(&self, engine: &mut Engine) -> Result<Vec<Trouble>, StoreError> {
+        engine.note_closed_hours();
         let Some(shared) = self.meta("shared")? else { return Ok(Vec::new()) };
         if !engine.import_shared(&shared) {
             return Ok(vec![self.set_state_aside(STATE_FORM)?]);
@@ -219,11 +255,25 @@ impl Store {
 
     /// As [`Store::commit`], with history and notes.
     pub fn commit_moment(&mut self, engine: &mut Engine, moment: &Moment) -> Result<(), StoreError> {
-        self.unsaved.senders.extend(engine.take_changed());
+        for id in moment.forgotten {
+            self.unsaved.senders.retain(|key, _| key.id != *id);
+            self.unsaved.summaries.forget(id);
+        }
+        self.unsaved.forgotten.extend_from_slice(moment.forgotten);
+        for (sender, state) in engine.take_changed() {
+            self.unsaved.summaries.put(engine, &sender);
+            self.unsaved.senders.insert(sender, state);
+        }
+        self.unsaved.summaries.add_hours(engine.take_closed_hours());
         self.unsaved.positions.extend(moment.positions.iter().cloned());
         self.unsaved.alerts.extend_from_slice(moment.alerts);
         self.unsaved.history.extend_from_slice(moment.history);
         self.unsaved.notes.extend(moment.notes.iter().cloned());
+        self.unsaved.counted.extend_from_slice(moment.counted);
+        for (name, more) in moment.counters {
+            *self.unsaved.counters.entry(name).or_default() += more;
+        }
+        self.unsaved.obeyed.extend_from_slice(moment.obeyed);
         let shared = engine.export_shared();
         let seal = tables::seal(&self.key, &[&shared]);
         self.write(shared, seal).map_err(StoreError::database(&self.path))?;
@@ -239,6 +289,9 @@ impl Store {
         let key = self.key;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
+            for id in &self.unsaved.forgotten {
+                transfer::delete_sender(&transaction, id)?;
+            }
             let mut put =
                 transaction.prepare_cached("INSERT OR REPLACE INTO sender (key, state) VALUES (?1, ?2)")?;
             for (sender, state) in &self.unsaved.senders {
@@ -246,6 +299,7 @@ impl Store {
                 let state = tables::sealed(&key, &name, state.clone());
                 put.execute(params![name, state])?;
             }
+            self.unsaved.summaries.write(&transaction)?;
             if self.shared_on_disk != Some(shared_seal) {
                 put_meta(&transaction, &key, "shared", shared)?;
                 put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
@@ -265,6 +319,7 @@ impl Store {
             for row in &self.unsaved.history {
                 put.execute(params![row.series, row.at, row.value])?;
             }
+            self.unsaved.write_counts(&transaction)?;
         }
         transaction.commit()
     }
@@ -332,6 +387,19 @@ fn put_meta(connection: &Connection, key: &InstallKey, name: &str, value: Vec<u8
         .prepare_cached("INSERT OR REPLACE INTO meta (name, value) VALUES (?1, ?2)")?
         .execute(params![name, tables::sealed(key, name.as_bytes(), value)])?;
     Ok(())
+}
+
+/// The file and the key of a state that is there.
+fn existing(directory: &Path) -> Result<(PathBuf, InstallKey), StoreError> {
+    let (path, key_path) = (directory.join("state.db"), directory.join("install.key"));
+    if !path.exists() {
+        return Err(StoreError::Missing { path });
+    }
+    let key = std::fs::read(&key_path).map_err(StoreError::file(&key_path))?;
+    let key = key
+        .try_into()
+        .map_err(|_| StoreError::file(&key_path)(std::io::Error::other("the key has not 16 bytes")))?;
+    Ok((path, InstallKey(key)))
 }
 
 /// Sets a damaged file aside and begins a new one with what is still good of it.

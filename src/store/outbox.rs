@@ -55,15 +55,10 @@ pub struct DeadLetter {
 impl Outbox {
     /// Opens the outbox of a directory whose store is open.
     pub fn open(directory: &Path) -> Result<Outbox, StoreError> {
-        let path = directory.join("state.db");
-        let key_path = directory.join("install.key");
-        let key = std::fs::read(&key_path).map_err(StoreError::file(&key_path))?;
-        let key = key
-            .try_into()
-            .map_err(|_| StoreError::file(&key_path)(std::io::Error::other("the key has not 16 bytes")))?;
+        let (path, key) = super::existing(directory)?;
         let connection =
             tables::connect(&path, OpenFlags::SQLITE_OPEN_READ_WRITE).map_err(StoreError::database(&path))?;
-        Ok(Outbox { connection, path, key: InstallKey(key) })
+        Ok(Outbox { connection, path, key })
     }
 
     /// The cursor of a sink. One that was never seen begins behind the alerts that are there: it gets what

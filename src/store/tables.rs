@@ -22,7 +22,7 @@ const APPLICATION_ID: i64 = 0x5052_5456;
 const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Steps from one version to the next; the first makes the tables. A released step is never changed.
-const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2];
+const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2, to_3];
 
 fn to_1(transaction: &Transaction, _: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch(
@@ -96,6 +96,74 @@ fn to_2(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch("DELETE FROM sender; DROP TABLE old_alert; DROP TABLE old_position;")
 }
 
+/// What people look at and what they say: incidents and senders in columns, counted volume, operators' actions.
+///
+/// The columns are a view of what is sealed elsewhere (alerts, senders), so triggers and the commit keep them.
+fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "DROP VIEW incident;
+         CREATE TABLE incident (
+             id TEXT PRIMARY KEY,
+             sender_kind TEXT, sender_name TEXT, role TEXT, kind TEXT, last_change TEXT,
+             severity TEXT, severity_score INTEGER, confidence REAL,
+             opened_at TEXT, first_at TEXT, last_at TEXT,
+             messages INTEGER, recipients_accepted INTEGER, headline TEXT,
+             alerts INTEGER NOT NULL, changed_at INTEGER NOT NULL, seq INTEGER NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         CREATE INDEX incident_by_change ON incident (changed_at);
+         CREATE INDEX incident_by_sender ON incident (sender_name);
+         CREATE TRIGGER incident_of_alert AFTER INSERT ON alert BEGIN
+             REPLACE INTO incident
+             SELECT NEW.incident,
+                 json_extract(NEW.record, '$.sender.kind'), json_extract(NEW.record, '$.sender.name'),
+                 json_extract(NEW.record, '$.sender.role'), json_extract(NEW.record, '$.kind'),
+                 json_extract(NEW.record, '$.change'), json_extract(NEW.record, '$.severity.name'),
+                 json_extract(NEW.record, '$.severity.score'),
+                 CAST(json_extract(NEW.record, '$.confidence') AS REAL),
+                 json_extract(NEW.record, '$.times.opened'), json_extract(NEW.record, '$.times.first'),
+                 json_extract(NEW.record, '$.times.last'),
+                 json_extract(NEW.record, '$.blast_radius.messages'),
+                 json_extract(NEW.record, '$.blast_radius.recipients_accepted'),
+                 json_extract(NEW.record, '$.headline'),
+                 1 + COALESCE((SELECT alerts FROM incident WHERE id = NEW.incident), 0),
+                 NEW.event_at, NEW.seq;
+         END;
+         CREATE TRIGGER incident_without_alert AFTER DELETE ON alert
+         WHEN NOT EXISTS (SELECT 1 FROM alert WHERE incident = OLD.incident) BEGIN
+             DELETE FROM incident WHERE id = OLD.incident;
+         END;
+         CREATE TABLE sender_summary (
+             key BLOB PRIMARY KEY,
+             vantage TEXT NOT NULL, kind TEXT NOT NULL, name TEXT NOT NULL, role TEXT NOT NULL,
+             first_at INTEGER NOT NULL, last_at INTEGER NOT NULL, messages INTEGER NOT NULL,
+             usual_per_day REAL NOT NULL, evidence_nats REAL NOT NULL, hours BLOB NOT NULL
+         ) STRICT, WITHOUT ROWID;
+         CREATE TRIGGER summary_without_sender AFTER DELETE ON sender BEGIN
+             DELETE FROM sender_summary WHERE key = OLD.key;
+         END;
+         CREATE TABLE action (
+             seq INTEGER PRIMARY KEY AUTOINCREMENT,
+             at INTEGER NOT NULL, who TEXT NOT NULL, what TEXT NOT NULL, seal INTEGER NOT NULL,
+             obeyed_at INTEGER, outcome TEXT,
+             kind TEXT GENERATED ALWAYS AS (json_extract(what, '$.action')) VIRTUAL,
+             incident TEXT GENERATED ALWAYS AS (json_extract(what, '$.incident')) VIRTUAL,
+             mailing INTEGER GENERATED ALWAYS AS (json_extract(what, '$.mailing')) VIRTUAL
+         ) STRICT;
+         CREATE INDEX action_waiting ON action (seq) WHERE obeyed_at IS NULL;
+         CREATE INDEX action_by_incident ON action (incident, seq) WHERE incident IS NOT NULL;
+         CREATE INDEX action_by_mailing ON action (mailing) WHERE mailing IS NOT NULL;
+         CREATE INDEX action_announced ON action (seq) WHERE kind = 'announce';",
+    )?;
+    // Alerts go in again, so that the trigger sees them.
+    transaction.execute_batch(
+        "CREATE TABLE every_alert AS SELECT seq, id, event_at, incident, record, seal FROM alert;
+         DELETE FROM alert;
+         INSERT INTO alert (seq, id, event_at, incident, record, seal) SELECT * FROM every_alert ORDER BY seq;
+         DROP TABLE every_alert;",
+    )?;
+    super::summary::rebuild(transaction, key)
+}
+
 /// A keyed seal over the parts of a row.
 pub fn seal(key: &InstallKey, parts: &[&[u8]]) -> i64 {
     key.digest(parts).cast_signed()
@@ -153,8 +221,9 @@ impl AlertRef<'_> {
     pub fn put(&self, connection: &Connection, key: &InstallKey) -> rusqlite::Result<()> {
         connection
             .prepare_cached(
-                "INSERT OR IGNORE INTO alert (seq, id, event_at, incident, record, seal)
-                 VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+                // Not OR IGNORE: that would rule the trigger's own statement too.
+                "INSERT INTO alert (seq, id, event_at, incident, record, seal)
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING",
             )?
             .execute(params![self.seq, self.id, self.event_at, self.incident, self.record, self.seal(key)])?;
         Ok(())
@@ -246,6 +315,23 @@ pub fn open(path: &Path, key: &InstallKey) -> Result<Connection, Refusal> {
         return Err(Refusal::Damaged("the tables are not those of this version".into()));
     }
     Ok(connection)
+}
+
+/// Whether an existing file has tables of this version: those of an older one are brought forward by the sensor.
+pub fn of_this_version(connection: &Connection, path: &Path) -> Result<(), StoreError> {
+    let found: i64 = connection
+        .pragma_query_value(None, "user_version", |row| row.get(0))
+        .map_err(StoreError::database(path))?;
+    match found.cmp(&TABLES_VERSION) {
+        std::cmp::Ordering::Greater => {
+            Err(StoreError::Newer { path: path.to_owned(), found, known: TABLES_VERSION })
+        }
+        std::cmp::Ordering::Less => Err(StoreError::Refused(format!(
+            "{}: written by an older portreeve (tables {found}, this one knows {TABLES_VERSION}): start the sensor once, it brings the file forward",
+            path.display()
+        ))),
+        std::cmp::Ordering::Equal => Ok(()),
+    }
 }
 
 /// A connection with our settings.

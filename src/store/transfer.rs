@@ -13,7 +13,7 @@ use crate::mail::Untrusted;
 use crate::observation::Vantage;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use rusqlite::{TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 use serde::{Deserialize, Serialize};
 
 /// Version of the document.
@@ -145,25 +145,29 @@ impl Store {
             put_meta(&transaction, &key, "shared", shared)?;
             put_meta(&transaction, &key, "state_form", STATE_FORM.to_string().into_bytes())?;
         }
+        super::summary::rebuild(&transaction, &key)?;
         transaction.commit()
     }
 
     /// Forgets what was learned about one sender, on both roads. Returns whether there was something.
     pub fn forget(&mut self, id: &SenderId) -> Result<bool, StoreError> {
-        let mut rows = 0;
-        for vantage in [Vantage::Wire, Vantage::Log] {
-            let name = postcard::to_allocvec(&SenderKey { vantage, id: id.clone() }).unwrap_or_default();
-            rows += self
-                .connection
-                .execute("DELETE FROM sender WHERE key = ?1", [name])
-                .map_err(StoreError::database(&self.path))?;
-        }
+        let rows = delete_sender(&self.connection, id).map_err(StoreError::database(&self.path))?;
         Ok(rows > 0)
     }
 
     fn install(&self) -> String {
         format!("{:016x}", self.key.digest(&[b"install"]))
     }
+}
+
+/// Deletes what was learned about a sender on both roads; gives how many rows.
+pub(super) fn delete_sender(connection: &Connection, id: &SenderId) -> rusqlite::Result<usize> {
+    let mut rows = 0;
+    for vantage in [Vantage::Wire, Vantage::Log] {
+        let name = postcard::to_allocvec(&SenderKey { vantage, id: id.clone() }).unwrap_or_default();
+        rows += connection.prepare_cached("DELETE FROM sender WHERE key = ?1")?.execute([name])?;
+    }
+    Ok(rows)
 }
 
 /// The sender of a name as people write it: an address, a prefix, or else an account; `host:NAME` for a mail
@@ -179,5 +183,17 @@ pub fn sender_named(text: &str) -> SenderId {
     match text.strip_prefix("host:") {
         Some(host) => SenderId::Host(lower(host)),
         None => SenderId::Account(lower(text)),
+    }
+}
+
+/// The sender of an alert, by kind and name; `None` for the sensor itself.
+pub fn sender_of(kind: &str, name: &str) -> Option<SenderId> {
+    let lower = || Untrusted::from(name.to_ascii_lowercase().as_str());
+    match kind {
+        "address" => name.parse().ok().map(SenderId::Address),
+        "block" => name.parse().ok().map(SenderId::Block),
+        "account" => Some(SenderId::Account(lower())),
+        "host" => Some(SenderId::Host(lower())),
+        _ => None,
     }
 }

@@ -75,7 +75,8 @@ impl Beat {
         let keep = self.rhythms_kept.elapsed() >= RHYTHMS_KEPT_EVERY;
         if keep {
             self.rhythms_kept = Instant::now();
-            judge.keep_note(RHYTHM_NOTE, serde_json::to_vec(self.health.canaries()).unwrap_or_default());
+            let rhythms = serde_json::to_vec(self.health.canaries()).unwrap_or_default();
+            judge.keep_notes(vec![(RHYTHM_NOTE.to_owned(), rhythms)]);
         }
         self.tell_systemd(&reading);
         self.publish(at, reading, judge);

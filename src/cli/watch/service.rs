@@ -16,7 +16,8 @@ use crate::sandbox::{self, Needs, State};
 use crate::web;
 use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::os::unix::fs::DirBuilderExt;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::Receiver;
@@ -71,6 +72,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     let (sources, batches) = Sources::new(Arc::clone(&board));
     let opened = sources.open(&plan)?;
     let listener = listen(&plan)?;
+    make_directory(&directory)?;
     let needs = plan.needs(arguments, &directory);
     let sandbox = give_up(&plan, &needs)?;
     let judge = Judge::new(&plan.config, Arc::clone(&plan.company), Some(&directory))?;
@@ -102,6 +104,17 @@ pub fn run(arguments: &Arguments) -> Outcome {
     beat::ready();
     runtime.block_on(service.serve(batches, signals));
     service.end()
+}
+
+/// Makes the state directory while that is still allowed: later, only what lies in it may be written.
+fn make_directory(directory: &Path) -> Result<(), Failure> {
+    let made = std::fs::DirBuilder::new().recursive(true).mode(0o700).create(directory);
+    made.map_err(|error| {
+        Failure::usage(format!(
+            "{}: {error}: the state directory must exist or be creatable, and be writable by this user",
+            directory.display()
+        ))
+    })
 }
 
 /// Opens the port for metrics, while ports may still be opened.
@@ -177,7 +190,7 @@ impl Service<'_> {
         }
         let notices = self.beat.tick(&mut self.judge, &self.board, self.blocked.as_deref());
         self.changed |= notices;
-        if self.changed || self.blocked.is_some() {
+        if self.changed || self.blocked.is_some() || self.judge.is_asked() {
             self.commit();
         }
     }

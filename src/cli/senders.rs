@@ -1,0 +1,149 @@
+//! `portreeve senders`: what was learned, as a list, and one sender whole.
+//!
+//! *In*: a state directory. *Out*: a table with a curve of the last day, or JSON. *Bound*: a page. *Spec*:
+//! docs/operations.md.
+
+use super::ask::{StateArguments, moment, refused};
+use super::failure::{Failure, Outcome};
+use crate::store::read::{Listed, Page, SenderFilter, SenderOrder, SenderProfile, SenderSummary};
+use crate::store::transfer::sender_named;
+use clap::{Args, Subcommand};
+
+/// Hours of the curve in the list.
+const CURVE_HOURS: usize = 24;
+
+/// List the senders that are known, or show what was learned about one
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    state: StateArguments,
+    /// Only senders whose name contains this
+    #[arg(long, value_name = "TEXT")]
+    search: Option<String>,
+    /// Only senders of this kind: address, account, block or host
+    #[arg(long, value_name = "KIND")]
+    kind: Option<String>,
+    /// Order: last, name, messages, usual or evidence
+    #[arg(long, default_value = "last")]
+    sort: String,
+    /// Senders to skip
+    #[arg(long, default_value_t = 0)]
+    offset: u32,
+    /// Senders to list
+    #[arg(long, default_value_t = 50)]
+    limit: u32,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Show what was learned about one sender
+    Show {
+        /// An address, a prefix, an account, or host:NAME
+        sender: String,
+    },
+}
+
+/// Runs the command.
+pub fn run(arguments: &Arguments) -> Outcome {
+    if let Some(Command::Show { sender }) = &arguments.command {
+        let profiles = arguments.state.reader()?.sender(&sender_named(sender)).map_err(refused)?;
+        if profiles.is_empty() {
+            return Err(Failure::usage(format!("sender {sender:?} is not known: see `portreeve senders`")));
+        }
+        arguments.state.print(&profiles, || profiles.iter().map(told).collect())?;
+        return Ok(0);
+    }
+    let order = SenderOrder::NAMES.iter().find(|(name, _)| *name == arguments.sort);
+    let Some((_, order)) = order else {
+        let names: Vec<&str> = SenderOrder::NAMES.iter().map(|(name, _)| *name).collect();
+        return Err(Failure::usage(format!("--sort {}: unknown; use {}", arguments.sort, names.join(", "))));
+    };
+    let filter = SenderFilter {
+        name: arguments.search.clone(),
+        kind: arguments.kind.clone(),
+        ..SenderFilter::default()
+    };
+    let page = Page { offset: arguments.offset, limit: arguments.limit };
+    let listed = arguments.state.reader()?.senders(&filter, *order, page).map_err(refused)?;
+    arguments.state.print(&listed, || table(&listed))?;
+    Ok(0)
+}
+
+fn table(listed: &Listed<SenderSummary>) -> String {
+    let mut out = format!(
+        "{:4}  {:7}  {:12}  {:>10}  {:>9}  {:>8}  {:27}  {:24}  NAME\n",
+        "ROAD", "KIND", "ROLE", "MESSAGES", "USUAL/DAY", "EVIDENCE", "LAST", "LAST 24 HOURS WITH MAIL"
+    );
+    for row in &listed.rows {
+        let SenderSummary { vantage, kind, name, role, messages, usual_per_day, evidence_nats, .. } = row;
+        let hours = &row.hours.messages;
+        let curve = sparkline(hours[hours.len().saturating_sub(CURVE_HOURS)..].iter().map(|n| f64::from(*n)));
+        let last = moment(row.last_at);
+        out += &format!(
+            "{vantage:4}  {kind:7}  {role:12}  {messages:>10}  {usual_per_day:>9.1}  {evidence_nats:>8.1}  {last:27}  {curve:24}  {name}\n"
+        );
+    }
+    out + &format!("{} of {} senders\n", listed.rows.len(), listed.total)
+}
+
+fn told(profile: &SenderProfile) -> String {
+    let SenderSummary { vantage, kind, name, role, messages, usual_per_day, .. } = &profile.summary;
+    let marks = &profile.marks;
+    let mut out = format!("{kind} {name} ({role}), as seen from the {vantage} road\n");
+    out += &format!(
+        "{messages} messages from {} to {}; usually {usual_per_day:.1} a day\n",
+        moment(profile.summary.first_at),
+        moment(profile.summary.last_at)
+    );
+    out += &format!(
+        "in its last hour: {:.0} messages; expected {:.1}, normal up to {:.0}\n",
+        profile.messages_now, profile.expected_now, profile.usual_max_now
+    );
+    for (name, weekend) in [("weekday", false), ("weekend", true)] {
+        let rates: Vec<f64> =
+            profile.week.iter().filter(|rate| rate.weekend == weekend).map(|rate| rate.messages).collect();
+        let most = rates.iter().copied().fold(0.0, f64::max);
+        out += &format!("{name}  {}  up to {most:.1} messages an hour\n", sparkline(rates.into_iter()));
+    }
+    for (mark, probability) in [
+        ("recipient never written to before", marks.new_recipient),
+        ("accepted", marks.accepted),
+        ("no such recipient", marks.no_such_recipient),
+        ("refused by policy", marks.refused_by_policy),
+        ("deferred", marks.deferred),
+        ("reverse-path of its own", marks.own_reverse_path),
+        ("reverse-path of another domain", marks.unknown_reverse_path),
+        ("null reverse-path", marks.null_reverse_path),
+        ("machine never seen before", marks.foreign_machine),
+    ] {
+        out += &format!("  {:5.1} %  {mark}\n", 100.0 * probability);
+    }
+    if profile.under_suspicion {
+        out += &format!("evidence for a hijack now: {:.1} nats\n", profile.summary.evidence_nats);
+    }
+    out
+}
+
+/// A curve in block characters; nothing stays a blank.
+pub fn sparkline(values: impl Iterator<Item = f64>) -> String {
+    const BLOCKS: [char; 8] = ['▁', '▂', '▃', '▄', '▅', '▆', '▇', '█'];
+    let values: Vec<f64> = values.collect();
+    let most = values.iter().copied().fold(0.0, f64::max);
+    let block = |value: &f64| {
+        if *value <= 0.0 { ' ' } else { BLOCKS[((value / most * 8.0).ceil() as usize).clamp(1, 8) - 1] }
+    };
+    values.iter().map(block).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_curve_shows_the_least_and_the_most() {
+        assert_eq!(sparkline([0.0, 1.0, 50.0, 100.0].into_iter()), " ▁▄█");
+        assert_eq!(sparkline(std::iter::empty()), "");
+    }
+}
