@@ -19,7 +19,8 @@ const CALLS: &[c_long] = &[
     libc::SYS_faccessat, libc::SYS_faccessat2, libc::SYS_fcntl, libc::SYS_flock, libc::SYS_fsync,
     libc::SYS_fdatasync, libc::SYS_ftruncate, libc::SYS_fallocate, libc::SYS_unlinkat, libc::SYS_renameat,
     libc::SYS_renameat2, libc::SYS_mkdirat, libc::SYS_getdents64, libc::SYS_readlinkat, libc::SYS_getcwd,
-    libc::SYS_fchmod, libc::SYS_fchown, libc::SYS_fstatfs, libc::SYS_statfs,
+    libc::SYS_fchmod, libc::SYS_fchown, libc::SYS_fchmodat, libc::SYS_fstatfs, libc::SYS_copy_file_range, libc::SYS_sendfile, libc::SYS_capget,
+    libc::SYS_inotify_init1, libc::SYS_inotify_add_watch, libc::SYS_inotify_rm_watch, libc::SYS_statfs,
     // Memory and threads.
     libc::SYS_munmap, libc::SYS_mremap, libc::SYS_madvise, libc::SYS_brk, libc::SYS_futex, libc::SYS_exit,
     libc::SYS_exit_group, libc::SYS_set_robust_list, libc::SYS_rseq, libc::SYS_sched_yield,
@@ -43,7 +44,7 @@ const CALLS: &[c_long] = &[
 #[cfg(target_arch = "x86_64")]
 #[rustfmt::skip]
 const OLD_CALLS: &[c_long] = &[
-    libc::SYS_open, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_poll, libc::SYS_select,
+    libc::SYS_open, libc::SYS_chmod, libc::SYS_stat, libc::SYS_lstat, libc::SYS_access, libc::SYS_poll, libc::SYS_select,
     libc::SYS_epoll_wait, libc::SYS_unlink, libc::SYS_rename, libc::SYS_mkdir, libc::SYS_rmdir, libc::SYS_readlink,
     libc::SYS_gettimeofday, libc::SYS_time, libc::SYS_arch_prctl,
 ];

@@ -66,8 +66,9 @@ pub fn run(arguments: &Arguments) -> Outcome {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(Failure::running)?;
     let signals = Signals::caught(&runtime)?;
     // Sinks are fed from the outbox of a state, so a run without one gets a state that ends with it.
-    let passing = tempfile::tempdir().map_err(Failure::running)?;
-    let directory = plan.state.clone().unwrap_or_else(|| passing.path().to_owned());
+    let passing = plan.state.is_none().then(tempfile::tempdir).transpose().map_err(Failure::running)?;
+    let passing_path = || passing.as_ref().map(|passing| passing.path().to_owned());
+    let directory = plan.state.clone().or_else(passing_path).unwrap_or_default();
     let board = Arc::new(Board::default());
     let (sources, batches) = Sources::new(Arc::clone(&board));
     let opened = sources.open(&plan)?;
