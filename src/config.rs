@@ -217,7 +217,7 @@ pub struct MetricsConfig {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SandboxConfig {
-    /// Whether capabilities, files, ports and system calls that are not needed are given up. Default: yes.
+    /// Whether capabilities, files, ports and system calls that are not needed are given up. Default: no.
     pub enabled: bool,
     /// User to become, where the service is started as root. Default: the user that started it.
     pub user: Option<String>,
@@ -225,7 +225,7 @@ pub struct SandboxConfig {
 
 impl Default for SandboxConfig {
     fn default() -> SandboxConfig {
-        SandboxConfig { enabled: true, user: None }
+        SandboxConfig { enabled: false, user: None }
     }
 }
 

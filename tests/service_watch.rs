@@ -1,5 +1,5 @@
-//! The service from outside: reload under load, refusals, rotation, drain, sandbox, metrics, systemd. All of it runs
-//! with the sandbox on, as it is by default.
+//! The service from outside: reload under load, refusals, rotation, drain, sandbox, metrics, systemd. Where it
+//! says so, with the sandbox on.
 
 #![allow(clippy::unwrap_used)] // a test fails loudly
 
@@ -33,7 +33,7 @@ fn a_reload_under_load_loses_no_line() {
     let port = free_port();
     let config = |extra: &str| {
         let text = format!(
-            "[metrics]\nlisten = \"127.0.0.1:{port}\"\n[[source.log]]\npath = {:?}\n[[sink]]\ntype = \"file\"\npath = {:?}\n{extra}",
+            "[sandbox]\nenabled = true\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n[[source.log]]\npath = {:?}\n[[sink]]\ntype = \"file\"\npath = {:?}\n{extra}",
             path("mail.log"),
             path("alerts")
         );
@@ -80,7 +80,7 @@ fn a_wrong_configuration_is_refused_and_the_old_one_stays() {
     append(&path("mail.log"), b"");
     let port = free_port();
     let good = format!(
-        "[metrics]\nlisten = \"127.0.0.1:{port}\"\n[[source.log]]\npath = {:?}\n[[sink]]\ntype = \"file\"\npath = {:?}\n",
+        "[sandbox]\nenabled = true\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n[[source.log]]\npath = {:?}\n[[sink]]\ntype = \"file\"\npath = {:?}\n",
         path("mail.log"),
         path("alerts")
     );
@@ -184,7 +184,15 @@ fn every_thread_gave_up_its_rights() {
     let directory = tempfile::tempdir().unwrap();
     let path = |name: &str| directory.path().join(name);
     append(&path("mail.log"), b"");
-    let service = Service::watching(&["-l", shown(&path("mail.log")), "--state", shown(&path("state"))]);
+    std::fs::write(path("portreeve.toml"), "[sandbox]\nenabled = true\n").unwrap();
+    let service = Service::watching(&[
+        "-c",
+        shown(&path("portreeve.toml")),
+        "-l",
+        shown(&path("mail.log")),
+        "--state",
+        shown(&path("state")),
+    ]);
     let tasks = format!("/proc/{}/task", service.child.id());
     let mut threads = 0;
     for task in std::fs::read_dir(tasks).unwrap() {
@@ -246,7 +254,7 @@ fn metrics_and_health_are_told_without_addresses() {
     append(&path("mail.log"), b"");
     let port = free_port();
     let text = format!(
-        "[metrics]\nlisten = \"127.0.0.1:{port}\"\n[[source.log]]\npath = {:?}\n[[sink]]\ntype = \"syslog\"\naddress = \"127.0.0.1:{}\"\n",
+        "[sandbox]\nenabled = true\n[metrics]\nlisten = \"127.0.0.1:{port}\"\n[[source.log]]\npath = {:?}\n[[sink]]\ntype = \"syslog\"\naddress = \"127.0.0.1:{}\"\n",
         path("mail.log"),
         free_port()
     );

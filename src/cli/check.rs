@@ -253,7 +253,7 @@ fn about_clock() -> Finding {
 
 fn about_sandbox(config: &Config) -> Finding {
     if !config.sandbox.enabled {
-        return Finding::Notice("sandbox: switched off; remove [sandbox] enabled = false".into());
+        return Finding::Notice("sandbox: off; set [sandbox] enabled = true".into());
     }
     if let Some(user) = &config.sandbox.user
         && nix::unistd::User::from_name(user).ok().flatten().is_none()

@@ -78,7 +78,7 @@ pub struct State {
 impl State {
     /// Nothing was taken away.
     pub fn off() -> State {
-        let missing = vec!["switched off by [sandbox] enabled = false".to_owned()];
+        let missing = vec!["not asked for: set [sandbox] enabled = true".to_owned()];
         State { missing, uid: Uid::current().as_raw(), capabilities: held(), ..State::default() }
     }
 
