@@ -187,10 +187,7 @@ class Company:
         accepted = sum(1 for note in plain if note["reply"] == "250")
         said = [len(plain), accepted, len(plain) - accepted, 0]
         print("lab: recipients in the clear: the receivers answered %d, accepted %d; the wire road saw %d, %d" % (*said[:2], *seen[:2]))
-        # A receiver notes its answer before it writes it; a client that hangs up then, or a packet that the recorder lost,
-        # makes a difference of one or two.
-        near = max(abs(a - b) for a, b in zip(seen, said)) <= max(2, len(plain) // 100)
-        return [] if near else ["the wire road counted %s, the receivers say %s" % (seen, said)]
+        return [] if seen == said else ["the wire road counted %s, the receivers say %s" % (seen, said)]
 
     # Where alerts arrive.
 

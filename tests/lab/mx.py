@@ -137,12 +137,12 @@ class Session:
         reply = self.world.verdict(self.client, self.local, self.sender, recipient)
         if reply.startswith("2"):
             self.recipients.append(recipient)
+        cut = self.manner == "cut" and not reply.startswith("2")
+        await self.say("421-4.7.0 Go away\r\n421 4.7.0 Closing" if cut else reply)
+        # Only an answer that was written counts: a client may have hung up.
         self.world.note(client=self.client, mx=self.local, helo=self.helo, sender=self.sender,
                         recipient=recipient, reply=reply[:3], tls=self.tls)
-        if self.manner == "cut" and not reply.startswith("2"):
-            await self.say("421-4.7.0 Go away\r\n421 4.7.0 Closing")
-            return True
-        await self.say(reply)
+        return cut
 
     async def on_data(self, _command):
         if not self.recipients:
