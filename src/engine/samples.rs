@@ -6,6 +6,8 @@ use super::sender::Sample;
 use crate::limits;
 use crate::mail::{Mailbox, Untrusted, redact_reply, redact_reverse_path};
 use crate::observation::{Delivery, Observation, Session};
+use crate::time::Timestamp;
+use std::net::IpAddr;
 
 /// An example. The recipient's name is taken out of everything, unless the settings ask for it.
 pub(super) fn sample(
@@ -38,11 +40,16 @@ pub(super) fn sample(
 
 /// An example of a message under TLS.
 pub(super) fn hidden_sample(observation: &Observation, session: &Session) -> Sample {
+    unseen(observation, observation.at, Some(session.responder))
+}
+
+/// An example of mail of which only the outside was seen.
+pub(super) fn unseen(observation: &Observation, at: Timestamp, responder: Option<IpAddr>) -> Sample {
     Sample {
-        at: observation.at,
+        at,
         address: observation.sender.address,
         client: observation.sender.client,
-        responder: Some(session.responder),
+        responder,
         reverse_path: None,
         forward_path: None,
         forward_domain: None,

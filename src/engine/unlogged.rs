@@ -193,19 +193,7 @@ impl Engine {
                 let at = Observation { at: fact.seen_at, ..observation.clone() };
                 super::samples::sample(&at, delivery, digest, self.settings.recipients_named)
             }
-            None => Sample {
-                at: fact.seen_at,
-                address: observation.sender.address,
-                client: None,
-                responder: fact.responder,
-                reverse_path: None,
-                forward_path: None,
-                forward_domain: None,
-                forward_path_digest: None,
-                code: None,
-                text: None,
-                queue_id: None,
-            },
+            None => super::samples::unseen(observation, fact.seen_at, fact.responder),
         }
     }
 
