@@ -14,6 +14,7 @@ use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
 use crate::engine::sender::SenderId;
 use crate::engine::{Engine, EngineCounters};
+use crate::join::order::Order;
 use crate::join::{Join, JoinCounters};
 use crate::observation::Observation;
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
@@ -33,6 +34,8 @@ pub const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
 
 /// Name of the alert budget in the state.
 const BUDGET_NOTE: &str = "alert-budget";
+/// Name of what waits for its turn in event time.
+const ORDER_NOTE: &str = "order";
 
 /// Where alerts go from here.
 enum Outlet {
@@ -45,6 +48,7 @@ enum Outlet {
 /// Engine, state and sinks.
 pub struct Judge {
     engine: Engine,
+    order: Order,
     join: Join,
     reconciled: Vec<Observation>,
     store: Option<Store>,
@@ -76,12 +80,16 @@ impl Judge {
         let mut engine = new_engine(config, company, key)?;
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
+        let mut order = Order::default();
         if let Some(store) = &store {
             let mut troubles = store.troubles.clone();
             troubles.extend(store.load(&mut engine).map_err(Failure::running)?);
             waiting.extend(troubles.iter().map(|trouble| trouble.alert(wall_clock())));
             let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
             budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
+            let kept = store.note(ORDER_NOTE).map_err(Failure::running)?;
+            order =
+                Order::resumed(kept.and_then(|kept| postcard::from_bytes(&kept).ok()).unwrap_or_default());
         }
         for planned in config.planned().map_err(Failure::usage)? {
             engine.plan(planned).map_err(Failure::usage)?;
@@ -93,6 +101,7 @@ impl Judge {
         }
         Ok(Judge {
             engine,
+            order,
             join,
             reconciled: Vec::new(),
             store,
@@ -135,15 +144,32 @@ impl Judge {
         self.speaks = false;
     }
 
-    /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
-    pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
-        self.join.observe(observation, &mut self.reconciled);
-        self.engine.observe(observation, &mut self.changes);
-        for reconciled in self.reconciled.drain(..) {
-            self.engine.observe(&reconciled, &mut self.changes);
-        }
-        if self.store.is_some() {
-            self.volume.count(observation);
+    /// Takes one observation and judges what is due. Without state, alerts leave at once; with state, at the next
+    /// commit.
+    pub fn observe(&mut self, observation: Observation) -> Result<(), Failure> {
+        self.order.take(observation);
+        self.judge_due()
+    }
+
+    /// Judges what waits for its turn: nothing came for a while, or nothing more will come. Returns whether anything
+    /// waited.
+    pub fn settle(&mut self) -> Result<bool, Failure> {
+        let waited = self.order.waiting().len() > 0;
+        self.order.settle();
+        self.judge_due()?;
+        Ok(waited)
+    }
+
+    fn judge_due(&mut self) -> Result<(), Failure> {
+        while let Some(observation) = self.order.next_due() {
+            self.join.observe(&observation, &mut self.reconciled);
+            self.engine.observe(&observation, &mut self.changes);
+            for reconciled in self.reconciled.drain(..) {
+                self.engine.observe(&reconciled, &mut self.changes);
+            }
+            if self.store.is_some() {
+                self.volume.count(&observation);
+            }
         }
         if self.changes.is_empty() {
             return Ok(());
@@ -168,9 +194,12 @@ impl Judge {
         !self.waiting.is_empty()
     }
 
-    /// Lets go what waits for the alert rate: the input has ended, and nothing will come to make room for it.
-    pub fn let_go(&mut self) {
+    /// The input has ended: judges what waits for its turn, and lets go what waits for the alert rate, since nothing
+    /// will come to make room for it.
+    pub fn let_go(&mut self) -> Result<(), Failure> {
+        self.settle()?;
         self.budget.finish(&mut self.waiting);
+        Ok(())
     }
 
     /// Commits what changed, then lets the alerts leave.
@@ -181,6 +210,7 @@ impl Judge {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
             let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
             notes.push((BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default()));
+            notes.push((ORDER_NOTE.to_owned(), note_of(&self.order)));
             let counters = self.engine.counters();
             let moment = Moment {
                 positions,
@@ -303,6 +333,12 @@ impl Judge {
 pub fn new_engine(config: &Config, company: Arc<Company>, key: InstallKey) -> Result<Engine, Failure> {
     let model = Model::shipped().map_err(Failure::running)?;
     Ok(Engine::new(company, model, config.settings(), key))
+}
+
+/// What waits for its turn; empty where nothing does.
+fn note_of(order: &Order) -> Vec<u8> {
+    let waiting: Vec<&Observation> = order.waiting().collect();
+    if waiting.is_empty() { Vec::new() } else { postcard::to_allocvec(&waiting).unwrap_or_default() }
 }
 
 /// Now, for the stamps of dead letters.

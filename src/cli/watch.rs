@@ -162,14 +162,15 @@ async fn serve(
 ) -> Result<(), Failure> {
     let mut clock = tokio::time::interval(COMMIT_EVERY);
     let mut positions: std::collections::BTreeMap<String, String> = Default::default();
-    let mut changed = false;
+    let (mut changed, mut came) = (false, false);
     loop {
         tokio::select! {
             batch = batches.recv() => {
                 let Some(batch) = batch else { break };
-                for observation in &batch.observations {
+                for observation in batch.observations {
                     judge.observe(observation)?;
                 }
+                came = true;
                 positions.extend(batch.positions);
                 judge.keep_notes(batch.notes);
                 changed = true;
@@ -178,14 +179,20 @@ async fn serve(
                     changed = false;
                 }
             }
-            _ = clock.tick() => if changed || judge.waits() || judge.is_asked() {
-                commit(judge, &positions)?;
-                changed = false;
-            },
+            _ = clock.tick() => {
+                if !std::mem::take(&mut came) {
+                    changed |= judge.settle()?;
+                }
+                if changed || judge.waits() || judge.is_asked() {
+                    commit(judge, &positions)?;
+                    changed = false;
+                }
+            }
             _ = signals.interrupt.recv() => shared.stop.store(true, Ordering::Relaxed),
             _ = signals.terminate.recv() => shared.stop.store(true, Ordering::Relaxed),
         }
     }
+    judge.settle()?;
     commit(judge, &positions)
 }
 
