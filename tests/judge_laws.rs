@@ -13,7 +13,7 @@ use portreeve::engine::sender::Sender;
 use portreeve::engine::{Engine, Settings};
 use portreeve::join::order::Order;
 use portreeve::limits::LATENESS_SECONDS;
-use portreeve::observation::Observation;
+use portreeve::observation::{Observation, Vantage};
 use portreeve::time::CivilClock;
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
@@ -118,6 +118,40 @@ proptest! {
         prop_assert_eq!(a, b);
         prop_assert_eq!(one.senders(), other.senders());
     }
+}
+
+/// Three weeks of one server's log, then another server's log is added: to us all of its mail is new, to the
+/// company none. It has a hundred recipients of its own, and an hour in which a receiver puts everything off.
+#[test]
+fn a_log_that_is_added_later_is_not_judged_before_it_is_known() {
+    let mut engine = engine();
+    let mut out = Vec::new();
+    let of = |address: &str, seconds: f64, to: String| Mail {
+        vantage: Vantage::Log,
+        ..mail(address, seconds, to)
+    };
+    for hour in 0..30 * 24u32 {
+        for n in 0..20 {
+            let seconds = f64::from(hour) * 3_600.0 + f64::from(n) * 170.0;
+            of("203.0.113.10", seconds, format!("friend{}@p.example", (hour * 7 + n) % 80))
+                .send(&mut engine, &mut out);
+            if hour >= 21 * 24 {
+                let mut own =
+                    of("203.0.113.77", seconds + 5.0, format!("own{}@q.example", (hour * 3 + n) % 100));
+                own.code = if hour == 21 * 24 + 9 { 450 } else { 250 };
+                own.send(&mut engine, &mut out);
+            }
+        }
+    }
+    assert!(opened(&out).is_empty(), "{:?}", opened(&out));
+    // A week later it is known, and spam through it is told.
+    let mut out = Vec::new();
+    for n in 0..100 {
+        let mut one = of("203.0.113.77", 30.0 * 86_400.0 + 3.0 * f64::from(n), format!("v{n}@else.example"));
+        one.code = [550, 250, 250, 550, 250][(n % 5) as usize];
+        one.send(&mut engine, &mut out);
+    }
+    assert_eq!(opened(&out).len(), 1);
 }
 
 fn taught(days: u32, per_hour: impl Fn(u32) -> u32, marks: impl Fn(u32, u32) -> Marks) -> (Model, Sender) {

@@ -5,6 +5,7 @@
 
 use super::Engine;
 use super::detector::Step;
+use super::familiarity::{Familiarity, known_first};
 use super::incident::IncidentChange;
 use super::marks::Marks;
 use super::memory::TraitKind;
@@ -53,7 +54,8 @@ impl Engine {
         }
         self.counters.deliveries += 1;
         road.count(observation.at);
-        let settled = road.settled(self.settings.settling_days, observation.at);
+        let known = self.familiarity(observation);
+        let road = &mut self.roads[observation.vantage as usize];
         let recipient = delivery
             .forward_path
             .as_ref()
@@ -63,7 +65,7 @@ impl Engine {
         let domain = domain.map(|path| self.key.digest(&[&registrable_domain(path.domain())]));
         let new_domain = domain.map(|digest| !road.domains.contains(digest));
         let mut marks = Marks {
-            novel: novel.filter(|_| settled),
+            novel: novel.filter(|_| known.settled),
             verdict: delivery.reply.as_ref().and_then(verdict_class),
             ..Marks::default()
         };
@@ -73,7 +75,7 @@ impl Engine {
         let path = delivery.reverse_path.as_ref().map(|path| self.path_trait(path));
         let named = self.settings.recipients_named;
         let sample = || sample(observation, delivery, recipient, named);
-        let suspected = self.judge_all(observation, path, marks, &sample, out);
+        let suspected = self.judge_all(observation, known, path, marks, &sample, out);
         if let Some(digest) = recipient.filter(|_| !suspected) {
             let road = &mut self.roads[observation.vantage as usize];
             road.recipients.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
@@ -96,14 +98,15 @@ impl Engine {
             self.counters.hidden_messages += 1;
             let road = &mut self.roads[observation.vantage as usize];
             road.count(observation.at);
-            let settled = road.settled(self.settings.settling_days, observation.at);
+            let known = self.familiarity(observation);
+            let road = &mut self.roads[observation.vantage as usize];
             let novel = !road.responders.contains(digest);
             let mut marks = Marks::default();
             if let Some(place) = self.model.side_mark("new_server") {
-                marks.side.note(place, Some(novel).filter(|_| settled));
+                marks.side.note(place, Some(novel).filter(|_| known.settled));
             }
             let sample = || hidden_sample(observation, session);
-            let suspected = self.judge_all(observation, None, marks, &sample, out);
+            let suspected = self.judge_all(observation, known, None, marks, &sample, out);
             if !suspected {
                 let road = &mut self.roads[observation.vantage as usize];
                 road.responders.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
@@ -137,6 +140,7 @@ impl Engine {
     fn judge_all(
         &mut self,
         observation: &Observation,
+        known: Familiarity,
         path: Option<PathTrait>,
         marks: Marks,
         sample: &dyn Fn() -> Sample,
@@ -150,7 +154,8 @@ impl Engine {
         });
         let block = block.map(|address| SenderId::Block(block_of(address)));
         let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
-        let mut scan = observation.sender.address.and_then(|address| self.woke(observation, address, marks));
+        let mut scan =
+            observation.sender.address.and_then(|address| self.woke(observation, address, known, marks));
         let mut suspected = false;
         let senders = [egress.as_ref(), origin.as_ref(), block.as_ref()];
         let planned = self.take_planned(senders, observation.at);
@@ -160,7 +165,8 @@ impl Engine {
         for (id, planned) in order.into_iter().filter_map(|(id, planned)| Some((id?, planned))) {
             let key = SenderKey { vantage: observation.vantage, id: id.clone() };
             let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
-            if let Some(mut judgement) = self.judge(observation, &key, path, marks, through, planned, sample)
+            if let Some(mut judgement) =
+                self.judge(observation, &key, known, path, marks, through, planned, sample)
             {
                 if matches!(id, SenderId::Block(_)) {
                     judgement.scan = scan.take();
@@ -174,7 +180,13 @@ impl Engine {
     }
 
     /// Counts an address that wakes for its block; `None` where it was awake, or it is too early to tell.
-    fn woke(&mut self, observation: &Observation, address: IpAddr, marks: Marks) -> Option<Scan> {
+    fn woke(
+        &mut self,
+        observation: &Observation,
+        address: IpAddr,
+        familiarity: Familiarity,
+        marks: Marks,
+    ) -> Option<Scan> {
         let (vantage, at) = (observation.vantage, observation.at);
         if self.company.host_of(address).is_some() {
             return None;
@@ -189,14 +201,13 @@ impl Engine {
             return None;
         }
         let road = &self.roads[vantage as usize];
-        let settled = road.settled(self.settings.settling_days, at);
         let since = road.first_at().unwrap_or(at);
         if self.wakes.len() >= limits::WAKES_MAX && !self.wakes.contains_key(&(vantage, prefix)) {
             self.forget_oldest_wakes();
         }
         let wakes = self.wakes.entry((vantage, prefix)).or_insert_with(|| Wakes::new(since, at));
         let scan = wakes.note(at, marks.novel != Some(false));
-        settled.then_some(scan)
+        familiarity.settled.then_some(scan)
     }
 
     fn forget_oldest_wakes(&mut self) {
@@ -256,6 +267,7 @@ impl Engine {
         &mut self,
         observation: &Observation,
         key: &SenderKey,
+        known: Familiarity,
         path: Option<PathTrait>,
         mut marks: Marks,
         through: Option<&SenderId>,
@@ -268,9 +280,8 @@ impl Engine {
         }
         let role = self.role_of(&key.id);
         let seen = self.machine_traits(observation, &key.id);
-        let (margin, at) = (self.margin(key.vantage), observation.at);
+        let (Familiarity { settled, margin_nats: margin }, at) = (known, observation.at);
         let road = &mut self.roads[key.vantage as usize];
-        let settled = road.settled(self.settings.settling_days, at);
         let clock = &self.company.clock;
         let sender = self
             .senders
@@ -357,20 +368,6 @@ impl Engine {
             _ => MachineTraits { machine: keyed(machine.syn), helo: keyed(machine.helo), by_company: true },
         }
     }
-
-    /// Extra evidence asked for while a road is young, nats.
-    pub(super) fn margin(&self, vantage: crate::observation::Vantage) -> f64 {
-        let road = &self.roads[vantage as usize];
-        let settled = road.settled_share(self.settings.settling_days, self.now);
-        self.settings.unsettled_margin_nats * (1.0 - settled)
-    }
-}
-
-/// Whether a sender must be known before it can be accused: a server whose habits nobody has seen may be a bulk
-/// mailer with a poor list. Its accounts and clients, and addresses that should not send at all, may be accused
-/// from the first day.
-fn known_first(role: Role) -> bool {
-    matches!(role, Role::MailRelay | Role::BulkSender | Role::Application)
 }
 
 fn learn_traits(sender: &mut Sender, seen: MachineTraits, path: Option<PathTrait>) {

@@ -18,6 +18,7 @@ mod decide;
 pub mod detector;
 pub mod episode;
 pub mod evidence;
+mod familiarity;
 pub mod feedback;
 pub mod incident;
 mod judge;
