@@ -11,6 +11,7 @@
 //! ```
 
 pub mod baseline;
+pub mod blocks;
 mod contents;
 pub mod counts;
 pub mod course;
