@@ -170,6 +170,8 @@ impl Live {
     }
 
     fn lose(&mut self) {
+        // What was counted since the last look; where it cannot be told any more, the last look holds.
+        let _ = self.stats();
         self.before = self.before.plus(std::mem::take(&mut self.last));
         self.capture = None;
         note_state(&mut self.down_since, false);

@@ -1,4 +1,6 @@
 //! The one request to the kernel that neither libpcap nor a safe interface makes.
+//!
+//! *In*: a packet socket. *Out*: the same, in a group. *Bound*: none. *Spec*: packet(7).
 
 use std::io;
 use std::os::fd::RawFd;
@@ -11,8 +13,8 @@ const FANOUT_HASH_DEFRAG: libc::c_int = 0x8000 << 16;
 #[allow(unsafe_code)]
 pub(super) fn join_fanout(socket: RawFd, group: u16) -> io::Result<()> {
     let value: libc::c_int = FANOUT_HASH_DEFRAG | libc::c_int::from(group);
-    // SAFETY: a descriptor that is not open, or no packet socket, is an error and no more; the kernel reads one int from the pointer given, which
-    // points to a live one of the size given.
+    // SAFETY: a descriptor that is not open, or no packet socket, is an error and no more; the kernel reads one int
+    // from the pointer given, which points to a live one of the size given.
     let result = unsafe {
         libc::setsockopt(
             socket,
