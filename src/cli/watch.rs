@@ -193,6 +193,7 @@ async fn serve(
         }
     }
     judge.settle()?;
+    judge.end();
     commit(judge, &positions)
 }
 
