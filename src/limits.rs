@@ -203,4 +203,4 @@ pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;
 // What people look at.
 
 /// Senders whose recipients' domains were counted and wait for a commit.
-pub const DOMAIN_MIXES_WAITING_MAX: usize = 50_000;
+pub const DOMAIN_MIXES_WAITING_MAX: usize = 10_000;

@@ -137,7 +137,7 @@ fn one(dashboard: &Dashboard, kind: &str, profile: &SenderProfile) -> Markup {
         }
         @if !profile.recipient_domains.is_empty() {
             section.card {
-                div.head { h2 { "Where its mail goes" } span.soft.small { "domains of its recipients, lately" } }
+                div.head { h2 { "Where its mail goes" } span.soft.small { "domains of its recipients, lately; at least so much" } }
                 (domains(&profile.recipient_domains))
             }
         }
