@@ -9,7 +9,7 @@ use crate::capture::{Live, LiveSettings};
 use crate::config::{Config, LogConfig};
 use crate::sink::{self, SinkConfig};
 use crate::store::Store;
-use crate::tail::Way;
+use crate::tail::{Way, follow_journal, listen};
 use clap::Args;
 use std::path::{Path, PathBuf};
 
@@ -118,7 +118,16 @@ fn about_source(log: &LogConfig, config: &Config) -> Finding {
         Err(error) => Finding::Bad(error),
         Ok(Way::File(path)) => about_log(&path, log.dialect.as_deref(), config),
         Ok(Way::Stdin) => Finding::Notice(format!("log {name}: cannot be read again after a restart")),
-        Ok(Way::Journal(_) | Way::Listen(_)) => Finding::Good(format!("log {name}: set up")),
+        Ok(Way::Journal(settings)) => match follow_journal(&settings, None, false) {
+            Ok(_) => Finding::Good(format!("log {name}: can be read")),
+            Err(error) => Finding::Bad(format!("log {name}: {error}")),
+        },
+        Ok(Way::Listen(settings)) => match listen(&settings) {
+            Ok(_) => Finding::Good(format!("log {name}: can be listened on")),
+            Err(error) => {
+                Finding::Bad(format!("log {name}: {error}; where a sensor runs already, that is it"))
+            }
+        },
     }
 }
 

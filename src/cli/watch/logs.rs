@@ -84,6 +84,9 @@ impl LogThread {
                 zone: zone(zone_name).map_err(Failure::usage)?,
                 modified_at: inlet.modified_at(),
             }));
+            if let (Some(host), Some(source)) = (&log.host, thread.sources.last()) {
+                thread.road.name_machine(*source, host);
+            }
             thread.inlets.push(inlet);
             thread.names.push(name);
         }
