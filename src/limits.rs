@@ -151,6 +151,11 @@ pub const WEB_ROWS_MAX: usize = 100;
 pub const WEB_SEARCH_BYTES_MAX: usize = 255;
 
 // The join of wire and log.
+/// How much later than its stamp an observation may come and still be judged in its place, seconds: a log's
+/// stamps are whole seconds, and its lines come behind the packets.
+pub const LATENESS_SECONDS: f64 = 1.0;
+/// Observations that wait to be put in order.
+pub const ORDER_WAITING_MAX: usize = 65_536;
 /// Servers whose packets and log are joined.
 pub const JOIN_SERVERS_MAX: usize = 4_096;
 /// Deliveries of one server and road that wait for their other view.

@@ -80,6 +80,62 @@ fn a_refused_mail_is_the_reason_for_what_rcpt_is_told() {
 }
 
 #[test]
+fn a_command_is_out_of_place_only_where_its_sender_could_know() {
+    let odd = |script: &str| after_hello(script).session().oddities.contains(&Oddity::CommandOutOfPlace);
+    // One group: when DATA left, nobody knew that all would be refused.
+    for group in [
+        "C: MAIL FROM:<a@a.example>
+        C: RCPT TO:<one@b.example>
+        C: RCPT TO:<two@b.example>
+        C: DATA
+        S: 250 ok
+        S: 550 5.1.1 no such user
+        S: 550 5.1.1 no such user
+        S: 503 5.5.1 no valid recipients
+        C: QUIT
+        S: 221 bye",
+        "C: MAIL FROM:<a@a.example>
+        C: RCPT TO:<one@b.example>
+        C: RCPT TO:<two@b.example>
+        C: DATA
+        S: 550 5.7.1 blocked
+        S: 503 5.5.1 need MAIL
+        S: 503 5.5.1 need MAIL
+        S: 503 5.5.1 need RCPT
+        C: RSET
+        S: 250 ok",
+        "C: MAIL FROM:<a@a.example>
+        S: 250 ok
+        C: RCPT TO:<one@b.example>
+        C: DATA
+        S: 550 5.1.1 no such user
+        S: 503 5.5.1 no valid recipients",
+    ] {
+        assert!(!odd(group), "{group}");
+    }
+    for late in [
+        "C: DATA
+        S: 503 5.5.1 need MAIL",
+        "C: RCPT TO:<one@b.example>
+        C: RCPT TO:<two@b.example>
+        S: 503 5.5.1 need MAIL
+        S: 503 5.5.1 need MAIL",
+        "C: MAIL FROM:<a@a.example>
+        C: RCPT TO:<one@b.example>
+        S: 250 ok
+        S: 550 5.1.1 no such user
+        C: DATA
+        S: 503 5.5.1 no valid recipients",
+        "C: MAIL FROM:<a@a.example>
+        C: MAIL FROM:<a@a.example>
+        S: 250 ok
+        S: 503 5.5.1 nested MAIL",
+    ] {
+        assert!(odd(late), "{late}");
+    }
+}
+
+#[test]
 fn data_refused_is_final_when_the_client_gives_up() {
     let seen = after_hello(
         "C: MAIL FROM:<a@a.example>

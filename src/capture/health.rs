@@ -98,7 +98,7 @@ pub struct Health {
     pub sight: Sight,
     /// What is wrong now, and since when.
     pub active: BTreeMap<Blindness, Timestamp>,
-    /// The last numbers of the capture that is open.
+    /// The last numbers of the interface.
     #[serde(skip)]
     stats: LiveStats,
     /// Usual share of sessions under TLS, and over how many it was learned.
@@ -126,9 +126,17 @@ impl Health {
         Health { interface: interface.to_owned(), ..Health::default() }
     }
 
-    /// Takes the numbers of now. Call it once a second or so, with time that does not jump.
+    /// Takes all that is known of an interface now: [`Live::down_for`](super::Live::down_for) and the numbers. Call it
+    /// once a second or so, with time that does not jump.
+    pub fn look(&mut self, at: Timestamp, is_down: bool, stats: LiveStats, sight: Sight) -> Vec<Notice> {
+        let mut notices = if is_down { self.down(at) } else { self.up(at) };
+        notices.extend(self.update(at, stats, sight));
+        notices
+    }
+
+    /// Takes the numbers of now, which go on through a reopened interface.
     pub fn update(&mut self, at: Timestamp, stats: LiveStats, sight: Sight) -> Vec<Notice> {
-        // libpcap counts in 32 bits, from the moment that the interface was opened.
+        // libpcap counts in 32 bits.
         let grown = |now: u32, before: u32| u64::from(now.wrapping_sub(before));
         self.received += grown(stats.received, self.stats.received);
         self.dropped += grown(stats.dropped, self.stats.dropped);
@@ -153,13 +161,12 @@ impl Health {
         self.turn(Blindness::InterfaceDown, at, Some((true, 1.0))).into_iter().collect()
     }
 
-    /// The interface was opened again.
+    /// The interface is there, perhaps again.
     pub fn up(&mut self, at: Timestamp) -> Vec<Notice> {
         if let Some(down_at) = self.down_at.take() {
             self.reopened += 1;
             self.blind_seconds += at.seconds_since(down_at).max(0.0);
         }
-        self.stats = LiveStats::default();
         self.turn(Blindness::InterfaceDown, at, Some((false, 0.0))).into_iter().collect()
     }
 
@@ -322,5 +329,15 @@ mod tests {
         assert_eq!(health.down(at(6)).len(), 0);
         assert!(!health.up(at(15))[0].began);
         assert_eq!((health.reopened, health.blind_seconds), (1, 10.0));
+    }
+
+    #[test]
+    fn numbers_go_on_through_an_interface_that_was_away() {
+        let mut health = Health::new("span0");
+        let at = Timestamp::from_seconds;
+        for (second, is_down, received) in [(1, false, 100), (2, true, 100), (3, false, 150)] {
+            health.look(at(second), is_down, stats(received, 0), Sight::default());
+        }
+        assert_eq!((health.received, health.reopened), (150, 1));
     }
 }

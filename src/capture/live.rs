@@ -1,17 +1,24 @@
 //! An interface, usually fed by a span port.
 //!
-//! *In*: an interface name. *Out*: packets, `None` whenever none waits, and what the
-//! kernel dropped. *Bound*: the kernel's ring, `LiveSettings::buffer_bytes`. *Spec*: pcap(3PCAP),
-//! pcap-filter(7).
+//! *In*: an interface name. *Out*: packets, `None` whenever none waits, and what the kernel dropped. *Bound*: the
+//! kernel's ring, `LiveSettings::buffer_bytes`. *Spec*: pcap(3PCAP), packet(7).
 //!
-//! Immediate mode is never asked for: libpcap then falls back to a slower ring.
+//! Immediate mode is never asked for: libpcap then falls back to a slower ring. An interface that goes down or away
+//! is no end: it is opened again when it comes back, and the time between is counted.
 
-use super::{CaptureError, LinkType, Packet, captured_at};
+use super::filter::default_filter;
+use super::{CaptureError, LinkType, Packet, captured_at, sys};
 use pcap::{Active, Capture};
-use std::time::Duration;
+use std::os::fd::AsRawFd;
+use std::time::{Duration, Instant};
 
 /// Pause where no packet waits. The ring holds what comes meanwhile.
 const REST: Duration = Duration::from_millis(5);
+/// Pauses between attempts to open an interface that went away: the first, and the longest.
+const REOPEN_FIRST: Duration = Duration::from_millis(250);
+const REOPEN_LAST: Duration = Duration::from_secs(8);
+/// How often the interface itself is asked whether it is up.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// How an interface is opened.
 #[derive(Clone, Debug)]
@@ -26,6 +33,9 @@ pub struct LiveSettings {
     pub ports: Vec<u16>,
     /// A filter in the language of pcap-filter(7) instead of the built-in one; empty for none at all.
     pub filter: Option<String>,
+    /// Number of a group of captures of one interface that share its packets by connection; `None` for a
+    /// capture that takes all.
+    pub fanout: Option<u16>,
 }
 
 impl Default for LiveSettings {
@@ -36,11 +46,12 @@ impl Default for LiveSettings {
             timeout_ms: 100,
             ports: vec![25],
             filter: None,
+            fanout: None,
         }
     }
 }
 
-/// What became of the packets since the interface was opened.
+/// What became of the packets since the interface was opened for the first time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LiveStats {
     /// Packets that passed the filter.
@@ -51,88 +62,198 @@ pub struct LiveStats {
     pub if_dropped: u32,
 }
 
+impl LiveStats {
+    /// Libpcap counts in 32 bits and goes round; so do sums of its numbers.
+    fn plus(self, other: LiveStats) -> LiveStats {
+        LiveStats {
+            received: self.received.wrapping_add(other.received),
+            dropped: self.dropped.wrapping_add(other.dropped),
+            if_dropped: self.if_dropped.wrapping_add(other.if_dropped),
+        }
+    }
+}
+
 /// An open interface.
 pub struct Live {
     name: String,
+    settings: LiveSettings,
+    /// While the interface is away it is kept: where it only went down, it goes on when it is up again, and opening
+    /// another may be forbidden by then.
     capture: Capture<Active>,
+    /// The kernel's number of the interface that it reads: one of the same name may be another.
+    index: Option<u32>,
+    /// Whether reading failed and nothing has taken its place yet.
+    away: bool,
     link: LinkType,
+    /// Counters of captures of it that ended.
+    before: LiveStats,
+    /// Counters when they were read last.
+    last: LiveStats,
+    looked_at: Instant,
+    down_since: Option<Instant>,
+    /// Reading it failed: it is closed before the next look.
+    lost: bool,
+    pause: Duration,
+    tried_at: Instant,
 }
 
 impl Live {
     /// Opens an interface in promiscuous mode and sets the filter.
     pub fn open(interface: &str, settings: &LiveSettings) -> Result<Live, CaptureError> {
-        let fail = |error: pcap::Error| open_error(interface, &error);
-        let mut capture = Capture::from_device(interface)
-            .map_err(fail)?
-            .promisc(true)
-            .snaplen(settings.snaplen)
-            .timeout(settings.timeout_ms)
-            .buffer_size(settings.buffer_bytes)
-            .open()
-            .map_err(fail)?
-            .setnonblock()
-            .map_err(fail)?;
-        let link = LinkType(capture.get_datalink().0);
-        let filter = settings.filter.clone().unwrap_or_else(|| default_filter(link, &settings.ports));
-        capture.filter(&filter, true).map_err(|error| CaptureError::Filter {
+        let capture = open(interface, settings)?;
+        let now = Instant::now();
+        Ok(Live {
             name: interface.to_owned(),
-            detail: error.to_string(),
-        })?;
-        Ok(Live { name: interface.to_owned(), capture, link })
+            settings: settings.clone(),
+            link: LinkType(capture.get_datalink().0),
+            capture,
+            index: index_of(interface),
+            away: false,
+            before: LiveStats::default(),
+            last: LiveStats::default(),
+            looked_at: now,
+            down_since: None,
+            lost: false,
+            pause: REOPEN_FIRST,
+            tried_at: now,
+        })
     }
 
-    /// The next packet; `None` where nothing waited, after a short rest.
+    /// The next packet; `None` where nothing waited, after a short rest, or while the interface is away.
     ///
     /// Blocking reads are not used: with the fast ring libpcap lets them wait for the next packet without end, and
     /// then neither a signal nor what was already seen would get through on a quiet line.
     #[allow(clippy::should_implement_trait)] // the packet borrows from the ring
     pub fn next(&mut self) -> Result<Option<Packet<'_>>, CaptureError> {
+        if std::mem::take(&mut self.lost) {
+            self.lose();
+        }
+        if self.away {
+            self.reopen();
+        }
+        if self.away {
+            std::thread::sleep(REST);
+            return Ok(None);
+        }
         match self.capture.next_packet() {
-            Ok(packet) => Ok(Some(Packet {
-                at: captured_at(packet.header),
-                link: self.link,
-                bytes: packet.data,
-                original_bytes: packet.header.len,
-            })),
+            Ok(packet) => {
+                self.pause = REOPEN_FIRST;
+                Ok(Some(Packet {
+                    at: captured_at(packet.header),
+                    link: self.link,
+                    bytes: packet.data,
+                    original_bytes: packet.header.len,
+                }))
+            }
             Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => {
+                self.pause = REOPEN_FIRST;
+                if self.looked_at.elapsed() >= LOOK_EVERY {
+                    self.looked_at = Instant::now();
+                    note_state(&mut self.down_since, is_up(&self.name));
+                }
                 std::thread::sleep(REST);
                 Ok(None)
             }
-            Err(error) => Err(open_error(&self.name, &error)),
+            Err(error) => {
+                tracing::warn!("{}: {error}: it is opened again when it comes back", self.name);
+                self.lost = true;
+                Ok(None)
+            }
         }
     }
 
     /// What became of the packets so far.
     pub fn stats(&mut self) -> Result<LiveStats, CaptureError> {
-        let stats = self.capture.stats().map_err(|error| open_error(&self.name, &error))?;
-        Ok(LiveStats { received: stats.received, dropped: stats.dropped, if_dropped: stats.if_dropped })
+        let stats = self.capture.stats();
+        if let Some(error) = stats.as_ref().err().filter(|_| !self.away) {
+            return Err(open_error(&self.name, error));
+        }
+        if let Ok(stats) = stats {
+            self.last =
+                LiveStats { received: stats.received, dropped: stats.dropped, if_dropped: stats.if_dropped };
+        }
+        Ok(self.before.plus(self.last))
     }
 
     /// What frames of this interface begin with.
     pub fn link(&self) -> LinkType {
         self.link
     }
+
+    /// For how long the interface has been down or away; `None` while it is up.
+    pub fn down_for(&self) -> Option<Duration> {
+        self.down_since.map(|since| since.elapsed())
+    }
+
+    fn lose(&mut self) {
+        self.away = true;
+        note_state(&mut self.down_since, false);
+        self.tried_at = Instant::now();
+    }
+
+    /// Opens the interface anew; where that cannot be, goes on with the old capture once the interface is up again.
+    fn reopen(&mut self) {
+        if self.tried_at.elapsed() < self.pause {
+            return;
+        }
+        self.tried_at = Instant::now();
+        self.pause = (self.pause * 2).min(REOPEN_LAST);
+        let index = index_of(&self.name);
+        match open(&self.name, &self.settings) {
+            Ok(capture) => {
+                // What was counted since the last look; where it cannot be told any more, the last look holds.
+                let _ = self.stats();
+                self.before = self.before.plus(std::mem::take(&mut self.last));
+                self.link = LinkType(capture.get_datalink().0);
+                (self.capture, self.index, self.away) = (capture, index, false);
+            }
+            Err(_) => self.away = index.is_none() || index != self.index || !is_up(&self.name),
+        }
+        note_state(&mut self.down_since, !self.away && is_up(&self.name));
+    }
 }
 
-/// The built-in filter of a link type.
-///
-/// `tcp port 25` alone sees no VLAN tags, no IPv6 behind extension headers and no later fragments; and
-/// `vlan` is an error on links that have no tags. So the form depends on the link.
-pub fn default_filter(link: LinkType, ports: &[u16]) -> String {
-    let ports = ports.iter().map(|port| format!("tcp port {port}")).collect::<Vec<_>>().join(" or ");
-    if ports.is_empty() {
-        return String::new();
+fn note_state(down_since: &mut Option<Instant>, up: bool) {
+    *down_since = if up { None } else { down_since.or(Some(Instant::now())) };
+}
+
+fn open(interface: &str, settings: &LiveSettings) -> Result<Capture<Active>, CaptureError> {
+    let fail = |error: pcap::Error| open_error(interface, &error);
+    let mut capture = Capture::from_device(interface)
+        .map_err(fail)?
+        .promisc(true)
+        .snaplen(settings.snaplen)
+        .timeout(settings.timeout_ms)
+        .buffer_size(settings.buffer_bytes)
+        .open()
+        .map_err(fail)?
+        .setnonblock()
+        .map_err(fail)?;
+    if let Some(group) = settings.fanout {
+        sys::join_fanout(capture.as_raw_fd(), group).map_err(|error| CaptureError::System {
+            name: interface.to_owned(),
+            detail: format!("several threads cannot share its packets ({error}); set threads = 1"),
+        })?;
     }
-    // Fragments, and IPv6 with hop-by-hop, routing, destination or fragment headers: decoded by us.
-    let ip = format!(
-        "({ports} or (ip and ip[6:2] & 0x1fff != 0) or \
-         (ip6 and (ip6[6] = 0 or ip6[6] = 43 or ip6[6] = 44 or ip6[6] = 60)))"
-    );
-    if link == LinkType::ETHERNET {
-        // Each `vlan` shifts the offsets of what follows, so the order matters.
-        return format!("{ip} or (vlan and ({ip} or (vlan and {ip})))");
-    }
-    ip
+    let link = LinkType(capture.get_datalink().0);
+    let filter = settings.filter.clone().unwrap_or_else(|| default_filter(link, &settings.ports));
+    capture
+        .filter(&filter, true)
+        .map_err(|error| CaptureError::Filter { name: interface.to_owned(), detail: error.to_string() })?;
+    Ok(capture)
+}
+
+/// Whether the system says that an interface is there and switched on (`IFF_UP`).
+fn is_up(interface: &str) -> bool {
+    let flags = std::fs::read_to_string(format!("/sys/class/net/{interface}/flags"));
+    let Ok(flags) = flags else { return interface == "any" };
+    let bits = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16);
+    bits.is_ok_and(|bits| bits & 1 == 1)
+}
+
+/// The kernel's number of an interface.
+fn index_of(interface: &str) -> Option<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).ok()?.trim().parse().ok()
 }
 
 fn open_error(interface: &str, error: &pcap::Error) -> CaptureError {
@@ -150,15 +271,6 @@ fn open_error(interface: &str, error: &pcap::Error) -> CaptureError {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn filters_compile_on_their_link() {
-        for link in [1, 12, 113, 276, 0, 108] {
-            let dead = Capture::dead(pcap::Linktype(link)).unwrap();
-            let filter = default_filter(LinkType(link), &[25, 587]);
-            assert!(dead.compile(&filter, true).is_ok(), "link {link}: {filter}");
-        }
-    }
 
     #[test]
     fn an_unknown_interface_is_named() {

@@ -6,10 +6,12 @@
 
 mod classic;
 pub mod file;
+pub mod filter;
 pub mod fragments;
 pub mod health;
 pub mod link;
 pub mod live;
+mod sys;
 mod tunnel;
 
 pub use file::{CaptureFile, looks_like_capture};

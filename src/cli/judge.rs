@@ -15,6 +15,7 @@ use crate::engine::model::Model;
 use crate::engine::sender::SenderId;
 use crate::engine::{Engine, EngineCounters};
 use crate::health::{Coverage, Tally};
+use crate::join::order::Order;
 use crate::join::{Join, JoinCounters};
 use crate::observation::{Observation, Vantage};
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
@@ -34,6 +35,8 @@ pub const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
 
 /// Name of the alert budget in the state.
 const BUDGET_NOTE: &str = "alert-budget";
+/// Name of what waits for its turn in event time.
+const ORDER_NOTE: &str = "order";
 
 /// Where alerts go from here.
 enum Outlet {
@@ -46,6 +49,7 @@ enum Outlet {
 /// Engine, state and sinks.
 pub struct Judge {
     engine: Engine,
+    order: Order,
     join: Join,
     reconciled: Vec<Observation>,
     store: Option<Store>,
@@ -82,12 +86,16 @@ impl Judge {
         let mut engine = new_engine(config, company, key)?;
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
+        let mut order = Order::default();
         if let Some(store) = &store {
             let mut troubles = store.troubles.clone();
             troubles.extend(store.load(&mut engine).map_err(Failure::running)?);
             waiting.extend(troubles.iter().map(|trouble| trouble.alert(wall_clock())));
             let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
             budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
+            let kept = store.note(ORDER_NOTE).map_err(Failure::running)?;
+            order =
+                Order::resumed(kept.and_then(|kept| postcard::from_bytes(&kept).ok()).unwrap_or_default());
         }
         for planned in config.planned().map_err(Failure::usage)? {
             engine.plan(planned).map_err(Failure::usage)?;
@@ -99,6 +107,7 @@ impl Judge {
         }
         Ok(Judge {
             engine,
+            order,
             join,
             reconciled: Vec::new(),
             store,
@@ -179,19 +188,37 @@ impl Judge {
 
     /// Time went on though nothing was seen: see [`Engine::advance`].
     pub fn advance(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.settle()?;
         self.engine.advance(now, &mut self.changes);
         self.offer()
     }
 
-    /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
-    pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
-        self.join.observe(observation, &mut self.reconciled);
-        self.engine.observe(observation, &mut self.changes);
-        for reconciled in self.reconciled.drain(..) {
-            self.engine.observe(&reconciled, &mut self.changes);
-        }
-        if self.store.is_some() {
-            self.volume.count(observation);
+    /// Takes one observation and judges what is due. Without state, alerts leave at once; with state, at the next
+    /// commit.
+    pub fn observe(&mut self, observation: Observation) -> Result<(), Failure> {
+        self.order.take(observation);
+        self.judge_due()
+    }
+
+    /// Judges what waits for its turn: nothing came for a while, or nothing more will come. Returns whether anything
+    /// waited.
+    pub fn settle(&mut self) -> Result<bool, Failure> {
+        let waited = self.order.waiting().len() > 0;
+        self.order.settle();
+        self.judge_due()?;
+        Ok(waited)
+    }
+
+    fn judge_due(&mut self) -> Result<(), Failure> {
+        while let Some(observation) = self.order.next_due() {
+            self.join.observe(&observation, &mut self.reconciled);
+            self.engine.observe(&observation, &mut self.changes);
+            for reconciled in self.reconciled.drain(..) {
+                self.engine.observe(&reconciled, &mut self.changes);
+            }
+            if self.store.is_some() {
+                self.volume.count(&observation);
+            }
         }
         self.offer()
     }
@@ -225,9 +252,12 @@ impl Judge {
         !self.waiting.is_empty()
     }
 
-    /// Lets go what waits for the alert rate: the input has ended, and nothing will come to make room for it.
-    pub fn let_go(&mut self) {
+    /// The input has ended: judges what waits for its turn, and lets go what waits for the alert rate, since nothing
+    /// will come to make room for it.
+    pub fn let_go(&mut self) -> Result<(), Failure> {
+        self.settle()?;
         self.budget.finish(&mut self.waiting);
+        Ok(())
     }
 
     /// Commits what changed, then lets the alerts leave.
@@ -238,6 +268,7 @@ impl Judge {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
             let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
             notes.push((BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default()));
+            notes.push((ORDER_NOTE.to_owned(), note_of(&self.order)));
             let counters = self.engine.counters();
             let moment = Moment {
                 positions,
@@ -252,7 +283,7 @@ impl Judge {
             self.counted = counters;
             if let Err(error) = store.commit_moment(&mut self.engine, &moment) {
                 // The store took the rows over and writes them with the next commit that succeeds.
-                self.settle();
+                self.count_sent();
                 return Err(Failure::running(error));
             }
         }
@@ -320,12 +351,12 @@ impl Judge {
             }
             Outlet::Outbox(delivery) => delivery.committed(),
         }
-        self.settle();
+        self.count_sent();
         Ok(())
     }
 
     /// Counts what left.
-    fn settle(&mut self) {
+    fn count_sent(&mut self) {
         for alert in self.waiting.drain(..) {
             let count = match alert.change {
                 _ if alert.sender.kind == "sensor" => &mut self.tally.about_sensor,
@@ -398,6 +429,12 @@ impl Judge {
 pub fn new_engine(config: &Config, company: Arc<Company>, key: InstallKey) -> Result<Engine, Failure> {
     let model = Model::shipped().map_err(Failure::running)?;
     Ok(Engine::new(company, model, config.settings(), key))
+}
+
+/// What waits for its turn; empty where nothing does.
+fn note_of(order: &Order) -> Vec<u8> {
+    let waiting: Vec<&Observation> = order.waiting().collect();
+    if waiting.is_empty() { Vec::new() } else { postcard::to_allocvec(&waiting).unwrap_or_default() }
 }
 
 /// Now, by the clock of this machine.

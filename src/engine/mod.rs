@@ -11,6 +11,7 @@
 //! ```
 
 pub mod baseline;
+pub mod blocks;
 mod contents;
 pub mod counts;
 pub mod course;
@@ -18,6 +19,7 @@ mod decide;
 pub mod detector;
 pub mod episode;
 pub mod evidence;
+mod familiarity;
 pub mod feedback;
 pub mod incident;
 mod judge;

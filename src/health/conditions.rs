@@ -100,7 +100,7 @@ const SOURCE_FAILED: Condition = Condition {
     patience_seconds: 10.0,
     calm_seconds: 5.0,
     over: "it can be read again.",
-    next_step: "Mend what the message names; a log is tried again by itself, an interface needs a restart of the service.",
+    next_step: "Mend what the message names; a log and an interface that is down are tried again by themselves; an interface that was removed and made anew needs a restart of the service.",
 };
 const LOG_LATE: Condition = Condition {
     code: "log_late",

@@ -14,6 +14,7 @@
 //! Nothing is said of mail on which one road could not speak: while the log stood still, or before both roads
 //! were seen to agree.
 
+pub mod order;
 mod server;
 mod view;
 

@@ -84,6 +84,10 @@ impl Session {
     pub(super) fn answer_front(&mut self, outlet: &mut Outlet<'_>) {
         if let Some(slot) = self.pending.pop_front() {
             outlet.counters.replies += 1;
+            let places = matches!(slot.what, Pending::Mail(_) | Pending::Recipient(_) | Pending::Data);
+            if places && self.reply.code() == 503 && !slot.ahead {
+                self.odd(Oddity::CommandOutOfPlace, outlet);
+            }
             self.apply(slot.what, true, outlet);
         }
     }
@@ -134,12 +138,6 @@ impl Session {
     /// A command got its reply; with `seen` false, a reply that was not seen.
     fn apply(&mut self, what: Pending, seen: bool, outlet: &mut Outlet<'_>) {
         let class = if seen { Some(self.reply.class()) } else { None };
-        if self.reply.code() == 503
-            && seen
-            && matches!(what, Pending::Mail(_) | Pending::Recipient(_) | Pending::Data)
-        {
-            self.odd(Oddity::CommandOutOfPlace, outlet);
-        }
         match what {
             Pending::Hello(name) => {
                 if matches!(class, None | Some(2)) {

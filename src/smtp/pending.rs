@@ -14,6 +14,22 @@ pub(super) struct Slot {
     pub(super) what: Pending,
     /// Missing octets make it unsure which reply is its.
     pub(super) doubtful: bool,
+    /// It was sent before the answer to a command that it builds upon, in one group (RFC 2920 section 3.1): that it
+    /// came out of place, its sender could not know.
+    pub(super) ahead: bool,
+}
+
+impl Slot {
+    /// A command that comes after these.
+    pub(super) fn after(earlier: Option<&Slot>, what: Pending, doubtful: bool) -> Slot {
+        let ahead = earlier.is_some_and(|earlier| match (&what, &earlier.what) {
+            (Pending::Recipient(_), Pending::Mail(_)) => true,
+            (Pending::Recipient(_), Pending::Recipient(_)) => earlier.ahead,
+            (Pending::Data, Pending::Mail(_) | Pending::Recipient(_)) => true,
+            _ => false,
+        });
+        Slot { what, doubtful, ahead }
+    }
 }
 
 /// What a reply will answer.

@@ -481,7 +481,8 @@ impl Session {
 
     pub(super) fn push(&mut self, what: Pending) {
         // What was said before octets of the server went missing may have been answered among them.
-        self.pending.push_back(Slot { what, doubtful: self.releasing_blind });
+        let slot = Slot::after(self.pending.back(), what, self.releasing_blind);
+        self.pending.push_back(slot);
     }
 
     pub(super) fn wait_for(&mut self, what: Pending) {

@@ -192,7 +192,7 @@ impl Session {
 
     /// Any number of commands, none of which is known.
     pub(super) fn push_missing(&mut self) {
-        self.pending.push_back(Slot { what: Pending::Missing, doubtful: true });
+        self.pending.push_back(Slot::after(None, Pending::Missing, true));
         self.missing += 1;
     }
 }

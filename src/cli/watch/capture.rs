@@ -254,6 +254,12 @@ impl CaptureThread {
         }
     }
 
+    /// Says that the interface is down or gone.
+    fn away(&self) -> Option<String> {
+        let away = self.open.live.down_for()?;
+        Some(format!("the interface has been down or away for {} s", away.as_secs()))
+    }
+
     fn report(&mut self) {
         self.reported = Instant::now();
         let stats = self.stats();
@@ -261,7 +267,7 @@ impl CaptureThread {
             dropped_by_queue: self.queue_dropped,
             sessions_hidden: self.sessions_hidden,
             panics: self.panics,
-            failed: self.failed.clone(),
+            failed: self.failed.clone().or_else(|| self.away()),
             caught_up: true,
             ..reading(&self.name, self.road.counters(), stats)
         };

@@ -81,10 +81,8 @@ impl Plan {
         let web = &config.web;
         reads.extend(web.password_file.iter().chain(&web.token_file).map(|path| home(path)));
         reads.extend(sinks.reads.iter().map(|path| home(path)));
-        let statistics = |capture: &CaptureConfig| {
-            PathBuf::from(format!("/sys/class/net/{}/statistics", capture.interface))
-        };
-        reads.extend(config.source.capture.iter().map(statistics));
+        let about = |capture: &CaptureConfig| PathBuf::from(format!("/sys/class/net/{}", capture.interface));
+        reads.extend(config.source.capture.iter().map(about));
         let mut writes = vec![directory.to_owned()];
         writes.extend(sinks.writes);
         let user = config.sandbox.user.clone();

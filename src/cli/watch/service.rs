@@ -53,6 +53,8 @@ struct Service<'a> {
     positions: BTreeMap<String, String>,
     /// Whether anything waits for a commit.
     changed: bool,
+    /// Whether anything came since the last beat.
+    came: bool,
     /// Why the last commit failed. Until one succeeds, nothing more is judged.
     blocked: Option<String>,
     heard_at: Instant,
@@ -90,6 +92,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
         pages,
         positions: BTreeMap::new(),
         changed: true,
+        came: false,
         blocked: None,
         heard_at: Instant::now(),
     };
@@ -160,13 +163,14 @@ impl Service<'_> {
                 },
             }
         }
+        self.settle();
         self.commit();
     }
 
     fn judge_batch(&mut self, batch: Batch) {
         self.heard_at = Instant::now();
-        self.changed = true;
-        for observation in &batch.observations {
+        (self.changed, self.came) = (true, true);
+        for observation in batch.observations {
             // Alerts wait for the commit, so there is nothing here that can fail.
             if let Err(failure) = self.judge.observe(observation) {
                 tracing::error!("{}", failure.text);
@@ -181,6 +185,9 @@ impl Service<'_> {
 
     /// Once a second.
     fn tick(&mut self) {
+        if !std::mem::take(&mut self.came) {
+            self.settle();
+        }
         let silent = self.heard_at.elapsed() >= SILENCE && self.blocked.is_none();
         if silent && self.board.read().iter().all(|source| source.caught_up || source.failed.is_some()) {
             self.advance();
@@ -192,6 +199,14 @@ impl Service<'_> {
         self.changed |= notices;
         if self.changed || self.blocked.is_some() || self.judge.is_asked() {
             self.commit();
+        }
+    }
+
+    /// Nothing came for a while, or nothing more will come: what waits for its turn in event time is judged.
+    fn settle(&mut self) {
+        match self.judge.settle() {
+            Ok(waited) => self.changed |= waited,
+            Err(failure) => tracing::error!("{}", failure.text),
         }
     }
 
