@@ -63,8 +63,10 @@ const SOCKETS: &[(i32, i32)] = &[
     (libc::AF_NETLINK, libc::SOCK_RAW),
 ];
 
-/// What may be asked of an open descriptor: to block or not, what waits in it, whether an interface is up.
-const IOCTLS: &[u64] = &[libc::FIONBIO, libc::FIONREAD, libc::TIOCOUTQ, libc::SIOCGIFFLAGS];
+/// What may be asked of an open descriptor: to block or not, what waits in it, whether an interface is up, whether it is
+/// a terminal.
+const IOCTLS: &[u64] =
+    &[libc::FIONBIO, libc::FIONREAD, libc::TIOCOUTQ, libc::SIOCGIFFLAGS, libc::TCGETS as u64];
 
 /// Calls that are forbidden where programs are run, which may need any other.
 #[rustfmt::skip]

@@ -115,7 +115,9 @@ pub fn enter(needs: &Needs) -> Result<State, String> {
     (state.landlock, state.no_new_privs) =
         paths::restrict(needs, &mut state.missing).map_err(|error| fail("landlock", &error))?;
     if !needs.runs.is_empty() {
-        state.missing.push("a command sink runs programs, so only dangerous calls are forbidden".to_owned());
+        state.missing.push(
+            "programs are run (a command sink, journalctl), so only dangerous calls are forbidden".to_owned(),
+        );
     }
     calls::restrict(!needs.runs.is_empty()).map_err(|error| fail("seccomp", &error))?;
     (state.seccomp, state.no_new_privs) = (true, true);

@@ -37,6 +37,7 @@ const ALWAYS_READ: &[&str] = &[
     "/dev/urandom",
     "/dev/null",
     "/proc/self",
+    "/proc/uptime",
 ];
 
 /// Where programs and what they need lie, for command sinks.
