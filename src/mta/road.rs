@@ -152,16 +152,16 @@ impl LogRoad {
 
     /// Adds an input.
     pub fn add_source(&mut self, source: LogSource) -> SourceId {
-        let patterns = source.dialect.and_then(|dialect| dialect.patterns);
-        self.sources.push(Source {
-            dialect: source.dialect,
-            recognised: None,
-            clock: Clock::new(source.zone, source.modified_at),
-            memory: Memory { patterns, ..Memory::default() },
-            machine: source.name.as_bytes().into(),
-            name: source.name.into_bytes().into(),
-        });
+        self.sources.push(Source::of(source));
         SourceId(self.sources.len() - 1)
+    }
+
+    /// Reads an input in another way from the next line on.
+    pub fn replace_source(&mut self, id: SourceId, source: LogSource) {
+        if let Some(old) = self.sources.get_mut(id.0) {
+            *old = Source::of(source);
+            old.memory.sessions.keep();
+        }
     }
 
     /// Says whose log a source is, for lines that do not name their machine.
@@ -178,6 +178,12 @@ impl LogRoad {
         for source in &mut self.sources {
             source.clock.set_now(now);
         }
+    }
+
+    /// From the next line on, another company's mail is looked for.
+    pub fn set_company(&mut self, company: Arc<Company>) {
+        self.company = company;
+        self.machines.clear();
     }
 
     /// The dialect of an input that begins with `head` (after decompression; a few KiB suffice). `None`
@@ -330,6 +336,18 @@ impl LogRoad {
 }
 
 impl Source {
+    fn of(source: LogSource) -> Source {
+        let patterns = source.dialect.and_then(|dialect| dialect.patterns);
+        Source {
+            dialect: source.dialect,
+            recognised: None,
+            clock: Clock::new(source.zone, source.modified_at),
+            memory: Memory { patterns, ..Memory::default() },
+            machine: source.name.as_bytes().into(),
+            name: source.name.into_bytes().into(),
+        }
+    }
+
     /// Whether its lines may carry passwords.
     fn is_verbatim(&self) -> bool {
         self.dialect.or(self.recognised).is_some_and(|dialect| dialect.verbatim)
