@@ -199,3 +199,8 @@ pub const JOURNAL_CHANGES_MIN: usize = 65_536;
 pub const FRAGMENTED_DATAGRAMS_MAX: usize = 4_096;
 /// Octets of fragments kept, with what each costs beside them; Linux keeps as much (`ipfrag_high_thresh`).
 pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;
+
+// What people look at.
+
+/// Senders whose recipients' domains were counted and wait for a commit.
+pub const DOMAIN_MIXES_WAITING_MAX: usize = 50_000;

@@ -12,12 +12,12 @@ use crate::config::Config;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
-use crate::engine::sender::SenderId;
+use crate::engine::sender::{SenderId, SenderKey};
 use crate::engine::{Engine, EngineCounters};
 use crate::health::{Coverage, Tally};
 use crate::join::order::Order;
 use crate::join::{Join, JoinCounters};
-use crate::observation::{Observation, Vantage};
+use crate::observation::{Fact, Observation, Vantage};
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
 use crate::store::actions::{self, Obeyed};
@@ -68,6 +68,8 @@ pub struct Judge {
     /// What could be seen lately, where it is measured.
     coverage: Coverage,
     volume: Volume,
+    /// Whether no input comes any more.
+    ended: bool,
     /// What the engine had counted at the last commit.
     counted: EngineCounters,
     /// Notes of other stages for the next commit.
@@ -123,6 +125,7 @@ impl Judge {
             tally: Tally::default(),
             coverage: Coverage::default(),
             volume: Volume::default(),
+            ended: false,
             counted,
             notes: BTreeMap::new(),
             retention: config.state.retention(),
@@ -216,8 +219,14 @@ impl Judge {
             for reconciled in self.reconciled.drain(..) {
                 self.engine.observe(&reconciled, &mut self.changes);
             }
-            if self.store.is_some() {
+            if let Some(store) = &mut self.store {
                 self.volume.count(&observation);
+                if let Fact::Delivery(delivery) = &observation.fact {
+                    for id in self.engine.profiled(&observation.sender).into_iter().flatten() {
+                        let key = SenderKey { vantage: observation.vantage, id };
+                        store.count_domain(key, observation.at, delivery);
+                    }
+                }
             }
         }
         self.offer()
@@ -257,7 +266,13 @@ impl Judge {
     pub fn let_go(&mut self) -> Result<(), Failure> {
         self.settle()?;
         self.budget.finish(&mut self.waiting);
+        self.end();
         Ok(())
+    }
+
+    /// No more input comes: the next commit writes everything.
+    pub fn end(&mut self) {
+        self.ended = true;
     }
 
     /// Commits what changed, then lets the alerts leave.
@@ -278,6 +293,7 @@ impl Judge {
                 counters: &counters.since(&self.counted),
                 obeyed: &obeyed,
                 forgotten: &forgotten,
+                last: self.ended,
                 ..Moment::default()
             };
             self.counted = counters;

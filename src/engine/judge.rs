@@ -115,7 +115,7 @@ impl Engine {
     }
 
     /// Which senders an observation is about, not counting the block of a quiet address.
-    pub(super) fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
+    pub fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
         let egress = match (keys.address, &keys.host) {
             (Some(address @ IpAddr::V6(_)), _) if self.company.host_of(address).is_none() => {
                 Some(SenderId::Block(block_of(address)))

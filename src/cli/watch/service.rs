@@ -164,6 +164,7 @@ impl Service<'_> {
             }
         }
         self.settle();
+        self.judge.end();
         self.commit();
     }
 
