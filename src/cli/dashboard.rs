@@ -7,6 +7,7 @@ use super::failure::{Failure, Outcome};
 use super::{read_config, state_directory};
 use crate::config::{Config, HostConfig, SinkConfig, zone};
 use crate::time::CivilClock;
+use crate::web::metrics::Published;
 use crate::web::{About, Dashboard, Running, Settings};
 use axum::Router;
 use clap::Args;
@@ -51,7 +52,7 @@ fn start(config: &Config, state: &Path, watched: bool) -> Result<Option<Running>
 /// Starts a dashboard and says where it is.
 pub fn serve(settings: Settings, config: &Config, state: &Path, watched: bool) -> Result<Running, Failure> {
     let listener = listen(settings.listen)?;
-    serve_on(listener, settings, config, state, watched, Router::new())
+    serve_on(listener, settings, config, state, watched, Default::default())
 }
 
 /// Opens the port of a dashboard.
@@ -70,9 +71,11 @@ pub fn serve_on(
     config: &Config,
     state: &Path,
     watched: bool,
-    more: Router,
+    more: (Published, Router),
 ) -> Result<Running, Failure> {
+    let (vitals, more) = more;
     let dashboard = Dashboard::new(settings, about(config, state, watched)?).map_err(Failure::usage)?;
+    let dashboard = dashboard.with_vitals(vitals);
     let running = dashboard.start_on(listener, more);
     let running = running.map_err(|error| Failure::running(format!("dashboard: {error}")))?;
     eprintln!("dashboard: http://{}/", running.address);

@@ -72,6 +72,7 @@ pub struct Dashboard {
     reading: reading::Reading,
     live: live::Live,
     blocks: blocks::Cache,
+    vitals: metrics::Published,
 }
 
 impl Dashboard {
@@ -84,8 +85,14 @@ impl Dashboard {
             reading,
             live: live::Live::new(),
             blocks: blocks::Cache::default(),
+            vitals: metrics::Published::default(),
             about,
         })
+    }
+
+    /// Shows the vitals of the sensor that runs in the same process.
+    pub fn with_vitals(self, vitals: metrics::Published) -> Dashboard {
+        Dashboard { vitals, ..self }
     }
 
     /// Listens where the settings say, and serves on a thread of its own. `more` are routes of other stages, such as

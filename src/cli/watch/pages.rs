@@ -41,7 +41,7 @@ impl Pages {
         let settings: Option<Settings> = config.web.settings().map_err(Failure::usage)?;
         if let (Some(listener), Some(settings)) = (&self.dashboard, settings) {
             let listener = listener.try_clone().map_err(Failure::running)?;
-            let more = metrics::router(published.clone(), wall_clock);
+            let more = (published.clone(), metrics::router(published.clone(), wall_clock));
             self.running = None;
             self.running = Some(dashboard::serve_on(listener, settings, config, state, true, more)?);
         }
