@@ -4,6 +4,7 @@
 //! docs/architecture.md, state: what changed and the alerts it caused are committed together, and only then
 //! do the alerts leave, each sink from the outbox behind a cursor of its own.
 
+use super::coverage;
 use super::failure::Failure;
 use crate::alert::budget::{Budget, Rate};
 use crate::alert::{Alert, Format, SensorRef, format, format_names};
@@ -16,7 +17,7 @@ use crate::engine::sender::{SenderId, SenderKey};
 use crate::engine::{Engine, EngineCounters};
 use crate::health::{Coverage, Tally};
 use crate::join::order::Order;
-use crate::join::{Join, JoinCounters};
+use crate::join::{self, Join, JoinCounters};
 use crate::observation::{Fact, Observation, Vantage};
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
@@ -84,7 +85,7 @@ impl Judge {
     pub fn new(config: &Config, company: Arc<Company>, state: Option<&Path>) -> Result<Judge, Failure> {
         let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
-        let join = Join::new(Arc::clone(&company), key.0);
+        let mut join = Join::new(key.0, config.settings().recipients_named);
         let mut engine = new_engine(config, company, key)?;
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
@@ -95,6 +96,7 @@ impl Judge {
             waiting.extend(troubles.iter().map(|trouble| trouble.alert(wall_clock())));
             let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
             budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
+            join.restore(&store.notes(join::kept::PREFIX).map_err(Failure::running)?);
             let kept = store.note(ORDER_NOTE).map_err(Failure::running)?;
             order =
                 Order::resumed(kept.and_then(|kept| postcard::from_bytes(&kept).ok()).unwrap_or_default());
@@ -234,8 +236,14 @@ impl Judge {
 
     /// Makes alerts of what changed. Without state they leave at once.
     fn offer(&mut self) -> Result<(), Failure> {
-        if self.changes.is_empty() {
+        let blind = self.join.take_blind();
+        if self.changes.is_empty() && blind.is_empty() {
             return Ok(());
+        }
+        for blind in blind.iter().filter(|_| self.speaks) {
+            let mut alert = coverage::alert(blind);
+            alert.sensor.clone_from(&self.sensor);
+            self.budget.offer(&self.rate, alert, blind.at, &mut self.waiting);
         }
         self.offer_changes();
         if self.store.is_none() { self.send() } else { Ok(()) }
@@ -284,6 +292,7 @@ impl Judge {
             let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
             notes.push((BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default()));
             notes.push((ORDER_NOTE.to_owned(), note_of(&self.order)));
+            notes.extend(self.join.take_notes());
             let counters = self.engine.counters();
             let moment = Moment {
                 positions,

@@ -65,8 +65,7 @@ const SOCKETS: &[(i32, i32)] = &[
 
 /// What may be asked of an open descriptor: to block or not, what waits in it, whether an interface is up, whether it is
 /// a terminal.
-const IOCTLS: &[u64] =
-    &[libc::FIONBIO, libc::FIONREAD, libc::TIOCOUTQ, libc::SIOCGIFFLAGS, libc::TCGETS as u64];
+const IOCTLS: &[u64] = &[libc::FIONBIO, libc::FIONREAD, libc::TIOCOUTQ, libc::SIOCGIFFLAGS, libc::TCGETS];
 
 /// Calls that are forbidden where programs are run, which may need any other.
 #[rustfmt::skip]
