@@ -151,7 +151,7 @@ fn beside_a_running_sensor() {
     assert_eq!(json(state, &["plan", "list"])[0]["state"], "underway");
     assert!(good(state, &["plan", "cancel", &plan["number"].to_string()]).contains("taken back"));
     assert!(good(state, &["baseline", "forget", "10.0.0.7"]).contains("forgotten"));
-    assert_eq!(json(state, &["senders"])["total"], 30);
+    assert_eq!(json(state, &["senders"])["total"], 32);
     let id = json(state, &["incidents"])["rows"][0]["id"].as_str().unwrap().to_owned();
     assert!(good(state, &["incidents", "confirm", &id]).contains("noted"));
 
@@ -160,7 +160,7 @@ fn beside_a_running_sensor() {
     let place = quick_directory();
     std::fs::copy(&copy, place.path().join("state.db")).unwrap();
     std::fs::copy(state.join("install.key"), place.path().join("install.key")).unwrap();
-    assert_eq!(json(place.path(), &["senders"])["total"], 30);
+    assert_eq!(json(place.path(), &["senders"])["total"], 32);
     assert!(Store::open(place.path()).unwrap().troubles.is_empty());
     let document = elsewhere.path().join("baselines.json");
     good(state, &["baseline", "export", "-o", document.to_str().unwrap()]);

@@ -19,14 +19,23 @@ pub struct Service {
 impl Service {
     /// Starts `portreeve watch` with arguments and environment.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Service {
-        let mut child = Command::new(env!("CARGO_BIN_EXE_portreeve"))
-            .arg("watch")
-            .args(arguments)
-            .envs(environment.iter().copied())
-            .stdout(Stdio::null())
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_portreeve"));
+        command.arg("watch").args(arguments).envs(environment.iter().copied());
+        Service::run(command)
+    }
+
+    /// Starts it through a shell that lets it live when a file may not grow, and waits until it watches.
+    pub fn watching_without_file_signal(arguments: &[&str]) -> Service {
+        let mut command = Command::new("bash");
+        command.args(["-c", "trap '' XFSZ; exec \"$0\" watch \"$@\"", env!("CARGO_BIN_EXE_portreeve")]);
+        command.args(arguments);
+        let service = Service::run(command);
+        service.until_said("watching, ");
+        service
+    }
+
+    fn run(mut command: Command) -> Service {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
         let said = Arc::new(Mutex::new(String::new()));
         let (stderr, ear) = (child.stderr.take().unwrap(), Arc::clone(&said));
         let listener = std::thread::spawn(move || {
