@@ -31,6 +31,13 @@ fn mixed(number: u64) -> u64 {
     x ^ (x >> 32)
 }
 
+/// The middle one.
+fn median(numbers: &[usize]) -> usize {
+    let mut numbers = numbers.to_vec();
+    numbers.sort_unstable();
+    numbers[numbers.len() / 2]
+}
+
 /// The lines of one message in Postfix's log: a login, an arrival, deliveries with mixed answers, the end.
 fn message(out: &mut String, number: u64, account: u64, at_seconds: f64) {
     let micros = (at_seconds * 1e6) as i64;
@@ -134,16 +141,20 @@ fn hours_of_traffic_leave_memory_and_descriptors_flat() {
     until("every line", || metric(port, "portreeve_lines_total").is_some_and(|read| read >= written));
     let steady = &points[points.len() / 3..];
     let growth = slope(steady);
-    let first = descriptors[descriptors.len() / 3];
-    let most = *descriptors[descriptors.len() / 3..].iter().max().unwrap();
+    let thirds: Vec<_> = descriptors.chunks(descriptors.len().div_ceil(3)).map(median).collect();
+    let (first, last, most) = (thirds[1], thirds[2], *descriptors.iter().max().unwrap());
     println!(
-        "{:.1} h of event time in {seconds} s: {written} lines; RSS {:.1} MiB after warm-up, {:.1} MiB at the end, {growth:+.2} MiB an hour of event time; descriptors {first}, at most {most}; state {} KiB",
+        "{:.1} h of event time in {seconds} s: {written} lines; RSS {:.1} MiB after warm-up, {:.1} MiB at the end, {growth:+.2} MiB an hour of event time; descriptors {first}, then {last}, at most {most}; state {} KiB",
         event_seconds / 3_600.0,
         steady[0].1,
         steady[steady.len() - 1].1,
         size(&state) / 1_024
     );
-    assert!(most <= first + 2, "descriptors grow from {first} to {most}");
+    // Some are open for a moment only, while state is written or metrics are asked for.
+    assert!(
+        last <= first + 1 && most <= first + 16,
+        "descriptors grow from {first} to {last}, at most {most}"
+    );
     assert!(size(&state) < 64 << 20, "{} bytes of state", size(&state));
     if long {
         assert!(growth <= 1.0, "memory grows by {growth:.2} MiB an hour");
