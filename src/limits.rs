@@ -164,6 +164,10 @@ pub const JOIN_WAITING_MAX: usize = 65_536;
 pub const JOIN_SESSIONS_MAX: usize = 16_384;
 /// Messages of one session under TLS that count as unlogged: how many it carried is an estimate.
 pub const JOIN_HIDDEN_MESSAGES_MAX: u32 = 2;
+/// Receivers named when the sensor no longer sees a server's mail.
+pub const JOIN_BLIND_SERVERS_MAX: usize = 64;
+/// Spans without any packet that the join remembers.
+pub const JOIN_SILENCES_MAX: usize = 16;
 
 // Dialects.
 
