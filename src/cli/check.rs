@@ -3,12 +3,14 @@
 //! *In*: the configuration. *Out*: one line for each thing that `watch` will need. Exit 1 where one fails.
 
 use super::failure::{FAILED, Failure, Outcome};
+use super::false_alarms::Realised;
 use super::inputs::{self, Input, Kind};
 use super::{print, read_config, state_directory};
 use crate::capture::{Live, LiveSettings};
 use crate::config::{Config, LogConfig};
 use crate::sandbox::{self, acts};
 use crate::sink::{self, SinkConfig};
+use crate::store::read::Reader;
 use crate::store::{Store, StoreError};
 use crate::tail::{Way, bind, follow_journal};
 use clap::Args;
@@ -74,12 +76,15 @@ pub fn run(arguments: &Arguments) -> Outcome {
     for path in &arguments.log {
         findings.push(about_log(path, None, &config));
     }
-    findings.push(match state_directory(arguments.state.as_ref(), &config) {
-        Some(directory) => about_state(&directory),
-        None => Finding::Notice(
+    match state_directory(arguments.state.as_ref(), &config) {
+        Some(directory) => {
+            findings.push(about_state(&directory));
+            findings.extend(about_false_alarms(&directory, &config));
+        }
+        None => findings.push(Finding::Notice(
             "state: none is kept: what is learned is lost at the end; set [state] directory".into(),
-        ),
-    });
+        )),
+    }
     findings.extend(config.sink.iter().map(about_sink));
     findings.extend(config.sink.iter().flat_map(about_receiver));
     findings.extend(config.metrics.listen.map(about_listener));
@@ -162,6 +167,14 @@ fn about_budget(config: &Config) -> Finding {
         "budget: {budget} false alarms in 1,000 sender-days: with 300 senders, one in {:.0} days by chance",
         1000.0 / budget / 300.0
     ))
+}
+
+/// The promise beside what people said; `None` where there is no state yet, or it cannot be read.
+fn about_false_alarms(directory: &Path, config: &Config) -> Option<Finding> {
+    let counters = Reader::open(directory).ok()?.counters().ok()?;
+    let realised = Realised::new(&counters, config.detect.false_alarms_per_1000_sender_days);
+    let says = realised.sentence();
+    Some(if realised.exceeds() { Finding::Notice(says) } else { Finding::Good(says) })
 }
 
 fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Finding {

@@ -12,6 +12,7 @@ mod coverage;
 pub mod dashboard;
 pub mod demo;
 pub mod failure;
+mod false_alarms;
 pub mod incidents;
 pub mod inputs;
 pub mod judge;
