@@ -60,7 +60,9 @@ impl Realised {
              sender-days, promised {budget}"
         );
         if self.exceeds() {
-            text.push_str("; announce mailings with [[planned]], declare servers with [[host]], or lower the budget");
+            text.push_str(
+                "; announce mailings with [[planned]], declare servers with [[host]], or lower the budget",
+            );
         }
         text
     }

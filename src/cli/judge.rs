@@ -7,12 +7,13 @@
 use super::coverage;
 use super::failure::Failure;
 use crate::alert::budget::{Budget, Rate};
-use crate::alert::{Alert, Format, SensorRef, format, format_names};
+use crate::alert::{Alert, Format, SenderName, SensorRef, format, format_names};
 use crate::company::Company;
 use crate::config::Config;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
+use crate::engine::roles::RoleChange;
 use crate::engine::sender::{SenderId, SenderKey};
 use crate::engine::{Engine, EngineCounters};
 use crate::health::{Coverage, Tally};
@@ -78,6 +79,18 @@ pub struct Judge {
     retention: Retention,
     /// The hour of event time in which was looked for what is too old; `None` while there is more to clear.
     cleared_hour: Option<i64>,
+}
+
+/// Says that a sender is taken for something else from now on.
+fn say_role(change: &RoleChange) {
+    tracing::info!(
+        "{} ({:?}) is taken for {} from {} on, before for {}; fix its role with [[host]] where that is wrong",
+        SenderName::of(&change.sender.id).name,
+        change.sender.vantage,
+        change.role.name().replace('_', " "),
+        change.at.to_rfc3339(),
+        change.before.name().replace('_', " "),
+    );
 }
 
 impl Judge {
@@ -236,6 +249,7 @@ impl Judge {
 
     /// Makes alerts of what changed. Without state they leave at once.
     fn offer(&mut self) -> Result<(), Failure> {
+        self.engine.take_role_changes().iter().for_each(say_role);
         let blind = self.join.take_blind();
         if self.changes.is_empty() && blind.is_empty() {
             return Ok(());

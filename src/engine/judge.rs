@@ -14,6 +14,7 @@ use super::persist;
 use super::roads::{
     self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
 };
+use super::roles::declared;
 use super::samples::{hidden_sample, sample};
 use super::sender::{Sample, Sender, SenderId, SenderKey};
 use super::wakes::Scan;
@@ -235,7 +236,7 @@ impl Engine {
             self.counters.senders_refused += 1;
             return None;
         }
-        let role = self.role_of(&key.id);
+        let role = declared(&self.company, &key.id).unwrap_or(Role::Unused);
         let seen = self.machine_traits(observation, &key.id);
         let (Familiarity { settled, margin_nats: margin }, at) = (known, observation.at);
         let road = &mut self.roads[key.vantage as usize];
@@ -283,6 +284,9 @@ impl Engine {
             sender.changed = true;
             self.changed.push(key.clone());
         }
+        if new_day {
+            self.reconsider_role(key, amber, at);
+        }
         Some(self.judgement(key, step, margin, at))
     }
 
@@ -298,17 +302,6 @@ impl Engine {
         let threshold = if too_early { f64::INFINITY } else { base + usual + margin + raised };
         let amber = self.model.amber + margin;
         Judgement { evidence: step.evidence, template: step.template, threshold, amber, scan: None }
-    }
-
-    pub(super) fn role_of(&self, id: &SenderId) -> Role {
-        match id {
-            SenderId::Address(address) => {
-                self.company.host_of(*address).and_then(|host| host.role).unwrap_or(Role::Unused)
-            }
-            SenderId::Host(_) => Role::MailRelay,
-            SenderId::Account(_) => Role::Workstation,
-            SenderId::Block(_) => Role::Unused,
-        }
     }
 
     /// Keyed digests of what tells machines apart. An account is known by the networks of its clients, an

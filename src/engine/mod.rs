@@ -32,6 +32,7 @@ pub mod persist;
 pub mod planned;
 pub mod recent;
 mod roads;
+pub mod roles;
 mod samples;
 pub mod sender;
 mod tables;
@@ -49,6 +50,7 @@ use model::Model;
 use open::OpenIncidents;
 use planned::Plan;
 use roads::Road;
+use roles::RoleChange;
 use sender::{Sender, SenderKey};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -144,6 +146,7 @@ pub struct Engine {
     wakes: BTreeMap<(Vantage, IpNet), Wakes>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
+    role_changes: Vec<RoleChange>,
     ledger: unlogged::Ledger,
     now: Timestamp,
     swept_hour: i64,
@@ -166,6 +169,7 @@ impl Engine {
             wakes: BTreeMap::new(),
             plans: Vec::new(),
             leniencies: Vec::new(),
+            role_changes: Vec::new(),
             ledger: unlogged::Ledger::default(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
@@ -209,6 +213,9 @@ impl Engine {
     pub fn reconfigure(&mut self, company: Arc<Company>, settings: Settings) {
         self.company = company;
         self.settings = settings;
+        for (key, sender) in &mut self.senders {
+            roles::declare(&self.company, &key.id, sender);
+        }
     }
 
     /// Says that time went on though nothing was seen: incidents that were quiet for long enough close. Before the
