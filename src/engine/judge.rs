@@ -17,6 +17,7 @@ use super::roads::{
 use super::roles::declared;
 use super::samples::{hidden_sample, sample};
 use super::sender::{Sample, Sender, SenderId, SenderKey};
+use super::volume;
 use super::wakes::Scan;
 use crate::company::Role;
 use crate::limits;
@@ -272,7 +273,8 @@ impl Engine {
         let undecided = sender.episode().is_some_and(|episode| {
             episode.peak_nats >= amber && at.seconds_since(episode.first_at) < UNDECIDED_SECONDS
         });
-        let goes_on = self.incidents.contains_key(&key.id) || undecided && sender.woke_unseen();
+        let told = self.incidents.get(&key.id).is_some_and(|incident| incident.template != volume::TEMPLATE);
+        let goes_on = told || undecided && sender.woke_unseen();
         if !goes_on && (step.clear || step.fresh) {
             sender.end_episode();
         }

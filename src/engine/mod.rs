@@ -37,6 +37,7 @@ mod samples;
 pub mod sender;
 mod tables;
 pub mod unlogged;
+pub mod volume;
 pub mod wakes;
 
 use crate::company::Company;
@@ -62,6 +63,8 @@ use wakes::Wakes;
 pub struct Settings {
     /// The false-alarm budget.
     pub false_alarms_per_1000_sender_days: f64,
+    /// The budget of the second tier, unexplained volume; 0 leaves it off.
+    pub volume_alarms_per_1000_sender_days: f64,
     /// How long a new install only learns what is new and what is foreign, days.
     pub settling_days: f64,
     /// Extra evidence asked for on the first moment of a new install, nats; it falls to nothing while it settles.
@@ -76,6 +79,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             false_alarms_per_1000_sender_days: 1.0,
+            volume_alarms_per_1000_sender_days: 0.0,
             settling_days: 3.0,
             unsettled_margin_nats: 20.0,
             close_after_hours: 6.0,
