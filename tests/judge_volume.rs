@@ -37,14 +37,20 @@ fn volume_alarms(changes: &[IncidentChange]) -> usize {
 
 #[test]
 fn a_mailing_that_nobody_announced_is_told_where_that_was_asked_for() {
-    assert!(opened(&mailing(&mut taught(0.0), TENTH_TWO, 1_000)).is_empty(), "the tier is off unless asked for");
+    assert!(
+        opened(&mailing(&mut taught(0.0), TENTH_TWO, 1_000)).is_empty(),
+        "the tier is off unless asked for"
+    );
 
     let mut engine = taught(1.0);
     let changes = mailing(&mut engine, TENTH_TWO, 1_000);
     assert_eq!((opened(&changes).len(), volume_alarms(&changes)), (1, 1), "{changes:?}");
     let first = &changes[0].incident;
     assert_eq!(first.kind, Kind::UnexplainedVolume);
-    assert!(first.messages < 300 && first.evidence[0].weight_nats.unwrap() >= first.threshold_nats, "{first:?}");
+    assert!(
+        first.messages < 300 && first.evidence[0].weight_nats.unwrap() >= first.threshold_nats,
+        "{first:?}"
+    );
     assert!(changes.len() <= 4, "updates only when it doubles: {}", changes.len());
 
     // It is over when the sender is quiet, and the next day is an ordinary one.

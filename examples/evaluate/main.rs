@@ -66,6 +66,7 @@ fn main() {
     for budget in [1.0, 0.1] {
         tables::at_a_budget(&calibration, &fresh, &attacked, budget);
     }
+    tables::second_tier(&fresh, &attacked);
     tables::bursts(&calibration, &fresh);
     tables::roles(&model, &calibration, &fresh);
     goals::print(&model, &goals::measure(&model, &fresh, &attacked, arguments.seed, arguments.attacks));

@@ -14,7 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A detector at work on one history.
 pub type Judge<'a> = Box<dyn FnMut(&Sent) -> f64 + 'a>;
 
-/// Detectors: ours, then the peers in their order.
+/// Detectors: ours, then the peers in their order, then our second tier.
 pub fn judges(model: &Model, class: Class) -> Vec<Judge<'_>> {
     let mut list: Vec<Judge> = vec![ours::judge(model, class)];
     for peer in PEERS {
@@ -22,6 +22,7 @@ pub fn judges(model: &Model, class: Class) -> Vec<Judge<'_>> {
         let mut known = Recipients::new(class);
         list.push(Box::new(move |sent| judge(&known.see(sent))));
     }
+    list.push(ours::volume(model, class));
     list
 }
 

@@ -54,6 +54,22 @@ pub fn as_published(fresh: &Honest, attacked: &[Vec<Trail>]) {
     }
 }
 
+/// Our second tier, every mailing announced.
+pub fn second_tier(fresh: &Honest, attacked: &[Vec<Trail>]) {
+    header("second tier, unexplained volume, where every mailing is announced");
+    let (Some(days), Some(trails)) = (fresh.days.last(), attacked.last()) else { return };
+    for budget in [1.0, 0.1] {
+        let at = ours_at(budget);
+        row(&format!("at {budget}"), &summary(&alarms(trails, at)), false_alarms(days, at));
+    }
+    println!("found by kind of attack at 1");
+    for kind in KINDS {
+        let of_kind: Vec<&Trail> = trails.iter().filter(|trail| trail.attack.kind == kind).collect();
+        let found = of_kind.iter().filter(|trail| trail.alarm(ours_at(1.0)).is_some()).count();
+        println!("{:<24} {:>6.1}%", kind.name(), 100.0 * found as f64 / of_kind.len().max(1) as f64);
+    }
+}
+
 /// The threshold of each detector at a budget: ours as shipped, theirs from the calibration set.
 fn thresholds(calibration: &Honest, budget: f64) -> Vec<f64> {
     let calibrated = calibration.days.iter().skip(1).map(|days| {

@@ -9,6 +9,7 @@
 use super::Engine;
 use super::incident::{self, Change, Evidence, Incident, IncidentChange, Kind};
 use super::judge::Judgement;
+use super::model::Model;
 use super::sender::{Sender, SenderId, SenderKey};
 use crate::time::Timestamp;
 
@@ -31,6 +32,20 @@ pub fn surprise(messages: f64, mean: f64, dispersion: f64) -> f64 {
     if n <= m { 0.0 } else { n * (n / m).ln() - (n + r) * ((n + r) / (m + r)).ln() }
 }
 
+/// Alarms per 1,000 sender-days that a surprise implies (the inverse of [`threshold`]).
+pub fn alarms_implied(nats: f64) -> f64 {
+    HOURS_PER_1000_SENDER_DAYS * (-nats).exp()
+}
+
+/// How surprising the hour under way of a sender is, nats; `None` where it is too new or sends too little to be asked.
+pub fn of(model: &Model, sender: &Sender) -> Option<f64> {
+    let watched_days = sender.last_at.seconds_since(sender.first_at) / 86_400.0;
+    let (messages, _) = sender.hour(model);
+    let asked = messages >= MESSAGES_MIN && watched_days >= KNOWN_DAYS_MIN;
+    let expected = asked.then(|| sender.expected(model))?;
+    Some(surprise(messages, expected.rate, expected.dispersion))
+}
+
 /// From which surprise on it is told, nats: Chernoff's bound on the tail, e^−surprise, for every hour.
 pub fn threshold(alarms_per_1000_sender_days: f64) -> f64 {
     (HOURS_PER_1000_SENDER_DAYS / alarms_per_1000_sender_days).ln()
@@ -39,14 +54,9 @@ pub fn threshold(alarms_per_1000_sender_days: f64) -> f64 {
 impl Engine {
     /// What the hour under way says of a sender; `None` where the tier is off or the sender too new to be asked.
     fn excess(&self, sender: &Sender) -> Option<f64> {
-        let watched_days = sender.last_at.seconds_since(sender.first_at) / 86_400.0;
-        let (messages, _) = sender.hour(&self.model);
-        let asked = self.settings.volume_alarms_per_1000_sender_days > 0.0
-            && messages >= MESSAGES_MIN
-            && watched_days >= KNOWN_DAYS_MIN;
-        let expected = asked.then(|| sender.expected(&self.model))?;
-        let nats = surprise(messages, expected.rate, expected.dispersion);
-        (nats >= threshold(self.settings.volume_alarms_per_1000_sender_days)).then_some(nats)
+        let budget = self.settings.volume_alarms_per_1000_sender_days;
+        let nats = (budget > 0.0).then(|| of(&self.model, sender)).flatten()?;
+        (nats >= threshold(budget)).then_some(nats)
     }
 
     /// Whether the open incident of a sender is of this tier.
