@@ -8,6 +8,7 @@ use crate::peers::PEERS;
 use crate::population::Honest;
 use crate::score::{Rise, Summary, Trail, false_alarms, summary, threshold};
 use portreeve::engine::model::Model;
+use portreeve::engine::volume;
 
 /// Names of the detectors in their order.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -62,6 +63,10 @@ pub fn second_tier(fresh: &Honest, attacked: &[Vec<Trail>]) {
         let at = ours_at(budget);
         row(&format!("at {budget}"), &summary(&alarms(trails, at)), false_alarms(days, at));
     }
+    let mut falling = days.clone();
+    falling.sort_by(|a, b| b.total_cmp(a));
+    let nats = [10.0, 1.0, 0.1].map(|budget| threshold(&falling, budget) + volume::alarms_implied(0.0).ln());
+    println!("fitted here at 10 / 1 / 0.1: {:.2} / {:.2} / {:.2} nats", nats[0], nats[1], nats[2]);
     println!("found by kind of attack at 1");
     for kind in KINDS {
         let of_kind: Vec<&Trail> = trails.iter().filter(|trail| trail.attack.kind == kind).collect();

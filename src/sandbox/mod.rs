@@ -31,6 +31,8 @@ pub struct Needs {
     pub ports: Vec<u16>,
     /// Programs that are run.
     pub runs: Vec<PathBuf>,
+    /// Whether sockets may still be opened to listen on. The service opens its own before; tests play the receivers.
+    pub listens: bool,
     /// User to become, where the process was started as root.
     pub user: Option<String>,
 }
@@ -119,7 +121,7 @@ pub fn enter(needs: &Needs) -> Result<State, String> {
             "programs are run (a command sink, journalctl), so only dangerous calls are forbidden".to_owned(),
         );
     }
-    calls::restrict(!needs.runs.is_empty()).map_err(|error| fail("seccomp", &error))?;
+    calls::restrict(needs).map_err(|error| fail("seccomp", &error))?;
     (state.seccomp, state.no_new_privs) = (true, true);
     (state.uid, state.capabilities) = (Uid::current().as_raw(), held());
     Ok(state)

@@ -48,10 +48,11 @@ pub fn restrict(needs: &Needs, missing: &mut Vec<String>) -> Result<(u32, bool),
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let write = AccessFs::from_all(NEWEST)
         & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSym);
+    let network = if needs.listens { AccessNet::ConnectTcp.into() } else { AccessNet::from_all(NEWEST) };
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?;
+        .handle_access(network)?;
     let scopes = scopes();
     let ruleset = if scopes.is_empty() { ruleset } else { ruleset.scope(scopes)? };
     let mut ruleset = ruleset

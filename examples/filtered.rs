@@ -1,0 +1,33 @@
+//! Runs a program under the filters of the service, without the right to new privileges: as a runner for `cargo test` it
+//! holds the whole suite to them. docs/proofs.md has the command.
+//!
+//! Tests also play the receivers of alerts, so they may listen. What else only tests do (raw sockets, namespaces, links,
+//! another user) is refused: the tests that need it fail here, and are named in docs/proofs.md.
+
+use portreeve::sandbox::{Needs, enter};
+use std::os::unix::process::CommandExt;
+use std::path::PathBuf;
+use std::process::Command;
+
+fn main() {
+    let mut arguments = std::env::args_os().skip(1);
+    let program = PathBuf::from(arguments.next().unwrap_or_else(|| refuse("which program?")));
+    let here = std::env::current_dir().unwrap_or_else(|error| refuse(&error.to_string()));
+    let target = program.ancestors().nth(3).map(PathBuf::from).unwrap_or_else(|| here.clone());
+    let needs = Needs {
+        reads: vec![PathBuf::from("/")],
+        writes: vec![std::env::temp_dir(), PathBuf::from("/dev/shm"), target.clone()],
+        ports: (1..=u16::MAX).collect(),
+        runs: vec![program.clone(), target],
+        listens: true,
+        ..Needs::default()
+    };
+    let state = enter(&needs).unwrap_or_else(|error| refuse(&error));
+    eprintln!("{}", state.describe());
+    refuse(&Command::new(&program).args(arguments).exec().to_string())
+}
+
+fn refuse(why: &str) -> ! {
+    eprintln!("filtered: {why}");
+    std::process::exit(125)
+}
