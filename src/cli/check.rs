@@ -5,9 +5,11 @@
 use super::failure::{FAILED, Failure, Outcome};
 use super::false_alarms::Realised;
 use super::inputs::{self, Input, Kind};
+use super::running::{self, Running};
 use super::{print, read_config, state_directory};
 use crate::capture::{Live, LiveSettings};
 use crate::config::{Config, LogConfig};
+use crate::health::condition_codes;
 use crate::sandbox::{self, acts};
 use crate::sink::{self, SinkConfig};
 use crate::store::read::Reader;
@@ -87,7 +89,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
     }
     findings.extend(config.sink.iter().map(about_sink));
     findings.extend(config.sink.iter().flat_map(about_receiver));
-    findings.extend(config.metrics.listen.map(about_listener));
+    findings.extend(config.metrics.listen.into_iter().flat_map(about_listener));
     findings.push(about_clock());
     findings.push(about_sandbox(&config));
     report(&findings)
@@ -261,14 +263,33 @@ fn about_receiver(sink: &SinkConfig) -> Vec<Finding> {
     }]
 }
 
-fn about_listener(address: SocketAddr) -> Finding {
+fn about_listener(address: SocketAddr) -> Vec<Finding> {
     match TcpListener::bind(address) {
-        Ok(_) => Finding::Good(format!("metrics: {address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Finding::Notice(format!("metrics: {address} is in use, perhaps by a portreeve that runs"))
+        Ok(_) => vec![Finding::Good(format!("metrics: {address} is free"))],
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => match running::ask(address) {
+            Some(sensor) => about_running(address, &sensor),
+            None => vec![Finding::Bad(format!(
+                "metrics: {address} is in use, and not by a portreeve; choose another address or port"
+            ))],
+        },
+        Err(error) => {
+            vec![Finding::Bad(format!("metrics: {address}: {error}; choose another address or port"))]
         }
-        Err(error) => Finding::Bad(format!("metrics: {address}: {error}; choose another address or port")),
     }
+}
+
+/// What the sensor that runs knows of itself.
+fn about_running(address: SocketAddr, sensor: &Running) -> Vec<Finding> {
+    let looked_for = condition_codes().collect::<Vec<_>>().join(", ");
+    let mut findings = vec![match sensor.status.as_str() {
+        "ok" => Finding::Good(format!("sensor: runs, answers at {address}; found none of {looked_for}")),
+        "starting" => Finding::Notice(format!("sensor: is starting, answers at {address}")),
+        status => Finding::Bad(format!("sensor: runs, answers at {address}: {status}")),
+    }];
+    findings.extend(sensor.conditions.iter().map(|condition| {
+        Finding::Bad(format!("sensor: {} since {}: {}", condition.code, condition.since, condition.says))
+    }));
+    findings
 }
 
 /// Event time is compared with stamps of others, so the clock must be right. The kernel knows whether it is kept so.

@@ -20,6 +20,7 @@ pub mod plan;
 pub mod replay;
 pub mod report;
 pub mod roads;
+mod running;
 pub mod schema;
 pub mod score;
 pub mod senders;
