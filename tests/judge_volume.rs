@@ -42,7 +42,7 @@ fn a_mailing_that_nobody_announced_is_told_where_that_was_asked_for() {
         "the tier is off unless asked for"
     );
 
-    let mut engine = taught(1.0);
+    let mut engine = taught(10.0);
     let changes = mailing(&mut engine, TENTH_TWO, 1_000);
     assert_eq!((opened(&changes).len(), volume_alarms(&changes)), (1, 1), "{changes:?}");
     let first = &changes[0].incident;
@@ -62,7 +62,7 @@ fn a_mailing_that_nobody_announced_is_told_where_that_was_asked_for() {
 
 #[test]
 fn an_announced_mailing_is_explained() {
-    let mut engine = taught(1.0);
+    let mut engine = taught(10.0);
     engine
         .plan(Planned {
             sender: SenderId::Address(APP.parse().unwrap()),
@@ -76,7 +76,7 @@ fn an_announced_mailing_is_explained() {
 
 #[test]
 fn a_hijack_takes_the_place_of_unexplained_volume() {
-    let mut engine = taught(1.0);
+    let mut engine = taught(10.0);
     let mut changes = mailing(&mut engine, TENTH_TWO, 600);
     assert_eq!(volume_alarms(&changes), 1);
     changes.extend(spam(&mut engine, APP, TENTH_TWO + 1_300.0, 200));
@@ -98,7 +98,7 @@ fn a_hijack_takes_the_place_of_unexplained_volume() {
 
 #[test]
 fn the_tier_says_nothing_of_new_senders_and_little_mail() {
-    let mut engine = taught(1.0);
+    let mut engine = taught(10.0);
     let mut out = Vec::new();
     for n in 0..100 {
         let to = format!("friend{}@partner{}.example", n % 60, n % 60 % 7);
@@ -118,5 +118,5 @@ fn the_first_tier_does_not_notice_the_second() {
         let first = opened(&changes)[0].incident.clone();
         (first.opened_at, first.evidence_nats.to_bits(), first.messages, first.kind)
     };
-    assert_eq!(blast(0.0), blast(1.0));
+    assert_eq!(blast(0.0), blast(10.0));
 }
