@@ -37,7 +37,8 @@ screenshots:
 	@.ci/install chromium chromium-driver
 	PORTREEVE_SCREENSHOTS=docs/screenshots cargo test --release --test web_pages
 
-# The .deb and the .rpm in target/package; the .deb is installed, started and removed in a root of its own (needs root).
+# The .deb and the .rpm in target/package; the .deb is installed, started and removed in a root of its own, and its program is
+# the sensor of the lab (needs root).
 package:
 	@.ci/install dpkg-dev
 	contrib/package test
