@@ -100,6 +100,19 @@ impl Company {
         }
     }
 
+    /// The widest network of ours around an address; private ranges where none were configured.
+    pub fn network_of(&self, address: IpAddr) -> Option<IpNet> {
+        let address = address.to_canonical();
+        let around = |nets: &mut dyn Iterator<Item = IpNet>| {
+            nets.filter(|net| net.contains(&address)).min_by_key(IpNet::prefix_len)
+        };
+        if self.networks.is_empty() {
+            around(&mut PRIVATE.iter().filter_map(|net| net.parse().ok()))
+        } else {
+            around(&mut self.networks.iter().copied())
+        }
+    }
+
     /// Whether mail of this connection leaves from us.
     ///
     /// With networks declared, the originator must be in them. Without, private originators are ours, and
@@ -139,6 +152,9 @@ impl Company {
         Some(self.domains.contains(&registrable_domain(mailbox.domain())))
     }
 }
+
+/// RFC 1918 and RFC 4193.
+const PRIVATE: [&str; 4] = ["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7"];
 
 /// RFC 1918, RFC 4193, loopback and link-local ranges.
 fn is_private(address: IpAddr) -> bool {

@@ -50,6 +50,10 @@ pub struct Config {
     pub sink: Vec<SinkConfig>,
     /// The dashboard.
     pub web: WebConfig,
+    /// What the service tells about itself.
+    pub metrics: MetricsConfig,
+    /// What the service gives up before it reads anything.
+    pub sandbox: SandboxConfig,
 }
 
 /// Whose mail is watched.
@@ -88,7 +92,7 @@ pub struct SourceConfig {
 }
 
 /// An interface.
-#[derive(Clone, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CaptureConfig {
     /// Its name.
@@ -253,6 +257,31 @@ impl From<SensorConfig> for crate::alert::SensorRef {
     fn from(config: SensorConfig) -> crate::alert::SensorRef {
         let SensorConfig { name, organization, contact, domain } = config;
         crate::alert::SensorRef { name, organization, contact, domain }
+    }
+}
+
+/// What the service tells about itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct MetricsConfig {
+    /// Address and port for `/metrics` (Prometheus) and `/healthz`. Default: none.
+    #[schemars(with = "Option<String>")]
+    pub listen: Option<std::net::SocketAddr>,
+}
+
+/// What the service gives up before it reads anything.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields, default)]
+pub struct SandboxConfig {
+    /// Whether capabilities, files, ports and system calls that are not needed are given up. Default: yes.
+    pub enabled: bool,
+    /// User to become, where the service is started as root. Default: the user that started it.
+    pub user: Option<String>,
+}
+
+impl Default for SandboxConfig {
+    fn default() -> SandboxConfig {
+        SandboxConfig { enabled: true, user: None }
     }
 }
 

@@ -151,6 +151,11 @@ pub const WEB_ROWS_MAX: usize = 100;
 pub const WEB_SEARCH_BYTES_MAX: usize = 255;
 
 // The join of wire and log.
+/// How much later than its stamp an observation may come and still be judged in its place, seconds: a log's
+/// stamps are whole seconds, and its lines come behind the packets.
+pub const LATENESS_SECONDS: f64 = 1.0;
+/// Observations that wait to be put in order.
+pub const ORDER_WAITING_MAX: usize = 65_536;
 /// Servers whose packets and log are joined.
 pub const JOIN_SERVERS_MAX: usize = 4_096;
 /// Deliveries of one server and road that wait for their other view.
@@ -159,6 +164,10 @@ pub const JOIN_WAITING_MAX: usize = 65_536;
 pub const JOIN_SESSIONS_MAX: usize = 16_384;
 /// Messages of one session under TLS that count as unlogged: how many it carried is an estimate.
 pub const JOIN_HIDDEN_MESSAGES_MAX: u32 = 2;
+/// Receivers named when the sensor no longer sees a server's mail.
+pub const JOIN_BLIND_SERVERS_MAX: usize = 64;
+/// Spans without any packet that the join remembers.
+pub const JOIN_SILENCES_MAX: usize = 16;
 
 // Dialects.
 
@@ -194,3 +203,8 @@ pub const JOURNAL_CHANGES_MIN: usize = 65_536;
 pub const FRAGMENTED_DATAGRAMS_MAX: usize = 4_096;
 /// Octets of fragments kept, with what each costs beside them; Linux keeps as much (`ipfrag_high_thresh`).
 pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;
+
+// What people look at.
+
+/// Senders whose recipients' domains were counted and wait for a commit.
+pub const DOMAIN_MIXES_WAITING_MAX: usize = 10_000;

@@ -83,8 +83,13 @@ pub enum Fact {
 pub struct Reconciled {
     /// Whether both roads saw it.
     pub view: View,
-    /// The delivery as the road saw that has it; `None` for a message under TLS.
+    /// The delivery as the road saw that has it, without its forward-path unless recipients are to be named; `None`
+    /// for a message under TLS.
     pub delivery: Option<Box<Delivery>>,
+    /// Keyed digest of the forward-path.
+    pub recipient: Option<u64>,
+    /// Domain of the forward-path.
+    pub recipient_domain: Option<Untrusted>,
     /// The server that got it.
     pub responder: Option<IpAddr>,
     /// When it was seen on the road that has it.

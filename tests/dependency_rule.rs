@@ -21,6 +21,7 @@ const ROWS: &[(&str, u8)] = &[
     ("engine", 6),
     ("join", 6),
     ("alert", 7),
+    ("health", 8),
     ("store", 8),
     ("sink", 9),
     ("respond", 10),
@@ -28,7 +29,7 @@ const ROWS: &[(&str, u8)] = &[
     ("web", 10),
     ("config", 11),
     ("simulate", 11),
-    ("sandbox", 11),
+    ("sandbox", 3),
     ("cli", 12),
 ];
 /// Narrower than the rows: the whole list of what such a module may use.
@@ -41,7 +42,7 @@ const ONLY: &[(&str, &[&str])] = &[
 ];
 /// Modules that do no I/O and read no clock.
 const PURE: &[&str] =
-    &["time", "limits", "company", "mail", "observation", "flow", "mta", "smtp", "engine", "alert"];
+    &["time", "limits", "company", "mail", "observation", "flow", "mta", "smtp", "engine", "alert", "health"];
 const IMPURE_NAMES: &[&str] = &[
     "std::fs",
     "std::net::Tcp",

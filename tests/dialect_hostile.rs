@@ -15,6 +15,7 @@ use portreeve::time::{CivilClock, Timestamp};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use std::collections::BTreeMap;
 use std::io::Read;
 use std::sync::Arc;
 
@@ -390,5 +391,42 @@ proptest! {
             let pieces = Pieces { bytes: bytes.clone(), at: 0, sizes: sizes.clone(), turn: 0 };
             prop_assert_eq!(&whole, &replay(pieces, dialect));
         }
+    }
+
+    /// Begun again from what was noted, after any lines: what sessions, headers and messages under way had said
+    /// before is still known.
+    #[test]
+    fn a_restart_after_any_line_changes_nothing(
+        seed in any::<u64>(),
+        which in 0usize..15,
+        cuts in proptest::collection::vec(1usize..9, 1..12),
+    ) {
+        let corpus = corpus();
+        let (name, good) = &corpus[which % corpus.len()];
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut lines: Vec<Vec<u8>> = good.iter().map(|line| line.as_bytes().to_vec()).collect();
+        lines.extend((0..40).map(|_| mutate(&mut rng, good)));
+        lines.extend(good.iter().map(|line| line.as_bytes().to_vec()));
+        let (mut whole, mut pieces) = (Vec::new(), Vec::new());
+        let (mut road, source) = road_for(Some(name));
+        lines.iter().for_each(|line| road.line(source, line, &mut whole));
+        let (mut rest, mut notes) = (lines.as_slice(), BTreeMap::new());
+        for cut in cuts.iter().cycle() {
+            let (mut road, source) = road_for(Some(name));
+            road.restore(notes.clone().into_iter().collect());
+            let (now, later) = rest.split_at((*cut).min(rest.len()));
+            now.iter().for_each(|line| road.line(source, line, &mut pieces));
+            for (name, note) in road.take_changes() {
+                match note.is_empty() {
+                    true => drop(notes.remove(&name)),
+                    false => drop(notes.insert(name, note)),
+                }
+            }
+            rest = later;
+            if rest.is_empty() {
+                break;
+            }
+        }
+        prop_assert_eq!(whole, pieces);
     }
 }

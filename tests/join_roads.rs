@@ -2,141 +2,31 @@
 
 #![allow(clippy::unwrap_used)] // a test fails loudly
 
-use portreeve::company::{Company, Host, Role};
+mod join_support;
+
+use join_support::*;
 use portreeve::engine::incident::{Change, IncidentChange};
 use portreeve::engine::memory::InstallKey;
 use portreeve::engine::model::Model;
 use portreeve::engine::{Engine, Settings};
 use portreeve::join::Join;
-use portreeve::mail::{Mailbox, Reply, ReversePath};
+use portreeve::join::coverage::Blind;
 use portreeve::observation::*;
-use portreeve::time::{CivilClock, Timestamp};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
-use std::net::IpAddr;
-use std::sync::Arc;
-
-const RELAY: &str = "203.0.113.10";
-const DAY_SECONDS: f64 = 86_400.0;
-
-fn company() -> Arc<Company> {
-    let host = Host { name: "mx1".into(), address: RELAY.parse().unwrap(), role: Some(Role::MailRelay) };
-    Arc::new(Company::new(
-        vec!["203.0.113.0/24".parse().unwrap()],
-        &["home.example".into()],
-        vec![host],
-        CivilClock::utc(),
-    ))
-}
-
-/// One delivery of the relay, which either road may see.
-struct Mail {
-    at: f64,
-    person: u32,
-    responder: IpAddr,
-    id: u64,
-    code: u16,
-    under_tls: bool,
-    logged: bool,
-    /// Lost by the capture.
-    lost: bool,
-}
-
-fn start() -> Timestamp {
-    Timestamp::parse_rfc3339("2026-03-02T00:00:00Z").unwrap()
-}
-
-fn observation(seconds: f64, vantage: Vantage, fact: Fact) -> Observation {
-    let sender = SenderKeys { address: Some(RELAY.parse().unwrap()), ..SenderKeys::default() };
-    Observation { at: start().plus_seconds(seconds), vantage, sender, fact }
-}
-
-fn delivery(mail: &Mail, queue_id: Option<String>, text: String) -> Fact {
-    let to = format!("person{}@away.example", mail.person);
-    Fact::Delivery(Delivery {
-        responder: Some(mail.responder),
-        reverse_path: Some(ReversePath::parse(b"clerk@home.example")),
-        forward_path: Mailbox::parse(to.as_bytes()),
-        reply: Some(Reply { code: Some(mail.code), enhanced: None, text: Some(text.as_str().into()) }),
-        retry: None,
-        queue_id: queue_id.map(|id| id.as_str().into()),
-    })
-}
-
-/// The views of a piece of mail, in the words of each road.
-fn views(mail: &Mail) -> Vec<Observation> {
-    let mut list = Vec::new();
-    if mail.under_tls && !mail.lost {
-        let session = Session {
-            responder: mail.responder,
-            opened_at: start().plus_seconds(mail.at - 1.0),
-            helo: None,
-            tls: Tls::Started,
-            opaque: Some(Opaque { originator_bytes: 5_000, responder_bytes: 900, messages_estimated: 1 }),
-            messages: 0,
-            recipients: 0,
-            recipients_refused: 0,
-            ended: SessionEnd::Quit,
-            gap_bytes: 0,
-            oddities: Vec::new(),
-        };
-        list.push(observation(mail.at + 2.0, Vantage::Wire, Fact::Session(session)));
-    } else if !mail.lost {
-        let text = format!("2.0.0 Ok: queued as\n{:X}", mail.id);
-        list.push(observation(mail.at, Vantage::Wire, delivery(mail, None, text)));
-    }
-    if mail.logged {
-        let text = format!("2.0.0 Ok: queued as {:X}", mail.id);
-        let queue_id = Some(format!("Q{:x}", mail.id));
-        // Stamps of whole seconds, written after the answer.
-        list.push(observation((mail.at + 0.3).floor(), Vantage::Log, delivery(mail, queue_id, text)));
-    }
-    list
-}
-
-/// Days of a relay with `per_day` pieces a day by daylight, one per cent lost by the capture.
-fn days(rng: &mut StdRng, from_day: u32, days: u32, per_day: u32, logged: bool, people: u32) -> Vec<Mail> {
-    let mut list = Vec::new();
-    for day in from_day..from_day + days {
-        for _ in 0..per_day {
-            let hour = rng.random_range(0.0..1.0f64) + rng.random_range(0.0..1.0f64);
-            let at = f64::from(day) * DAY_SECONDS + hour / 2.0 * DAY_SECONDS;
-            let person = rng.random_range(0..people);
-            let responder = IpAddr::from([198, 51, 100, (person % 200) as u8]);
-            let mail = Mail {
-                at,
-                person,
-                responder,
-                id: rng.random_range(1 << 20..u64::MAX),
-                code: 250,
-                under_tls: person % 2 == 1,
-                logged,
-                lost: rng.random_range(0..100) == 0,
-            };
-            if rng.random_range(0..50) == 0 {
-                // Greylisted first, and tried again.
-                list.push(Mail { code: 451, at: mail.at - 600.0, ..mail });
-            }
-            list.push(mail);
-        }
-    }
-    list
-}
 
 struct Run {
     opened: Vec<IncidentChange>,
     join: Join,
     reconciled: Vec<Observation>,
+    blind: Vec<Blind>,
 }
 
-fn run(mut mails: Vec<Mail>) -> Run {
-    mails.sort_by(|a, b| a.at.total_cmp(&b.at));
-    let mut observations: Vec<Observation> = mails.iter().flat_map(views).collect();
-    observations.sort_by_key(|observation| observation.at);
-    let company = company();
-    let mut join = Join::new(Arc::clone(&company), [7; 16]);
+fn run(mails: Vec<Mail>) -> Run {
+    let observations = observations(mails);
+    let mut join = Join::new([7; 16], false);
     let mut engine =
-        Engine::new(company, Model::shipped().unwrap(), Settings::default(), InstallKey([7; 16]));
+        Engine::new(company(), Model::shipped().unwrap(), Settings::default(), InstallKey([7; 16]));
     let (mut changes, mut reconciled) = (Vec::new(), Vec::new());
     for observation in &observations {
         let from = reconciled.len();
@@ -147,7 +37,8 @@ fn run(mut mails: Vec<Mail>) -> Run {
         }
     }
     let opened = changes.into_iter().filter(|change| change.change == Change::Opened).collect();
-    Run { opened, join, reconciled }
+    let blind = join.take_blind();
+    Run { opened, join, reconciled, blind }
 }
 
 #[test]
@@ -161,6 +52,7 @@ fn ten_ordinary_days_match_and_raise_nothing() {
         assert!(matched as f64 >= 0.985 * 30_000.0, "{counters:?}");
         assert!(counters.wire_only <= 10, "{counters:?}");
         assert!(run.opened.iter().all(|change| change.incident.template != "unlogged"), "{:#?}", run.opened);
+        assert!(run.blind.is_empty(), "{:?}", run.blind);
     }
 }
 
@@ -219,4 +111,58 @@ fn a_log_that_stands_still_accuses_nobody() {
     let run = run(mails);
     assert!(run.opened.is_empty(), "{:#?}", run.opened);
     assert!(run.join.counters().unsettled > 500, "{:?}", run.join.counters());
+}
+
+#[test]
+fn a_path_that_the_sensor_no_longer_sees_is_told_once() {
+    for (share, seed) in [(100, 21), (34, 22)] {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut mails = days(&mut rng, 0, 9, 2_000, true, 400);
+        for mail in &mut mails {
+            // From the fourth day on, the mail to some receivers takes another way out.
+            mail.lost |= mail.at >= 3.2 * DAY_SECONDS && mail.person % 100 < share && mail.person % 3 != 1;
+        }
+        let run = run(mails);
+        let [blind] = &run.blind[..] else { panic!("{:?}", run.blind) };
+        let delay = blind.at.seconds_since(start().plus_seconds(3.2 * DAY_SECONDS));
+        println!("{share} %: told after {:.1} h, {} of {}", delay / 3_600.0, blind.unseen, blind.pieces);
+        assert!((0.0..12.0 * 3_600.0).contains(&delay), "{blind:?}");
+        assert!(blind.unseen >= 20 && blind.usual_share < 0.05 && !blind.receivers.is_empty(), "{blind:?}");
+        assert_eq!(blind.server.to_string(), RELAY);
+    }
+}
+
+#[test]
+fn a_sensor_that_did_not_run_or_never_did_accuses_no_path() {
+    let mut rng = StdRng::seed_from_u64(31);
+    let mut mails = days(&mut rng, 0, 6, 3_000, true, 400);
+    for mail in &mut mails {
+        // No packets for ten hours of the fourth day.
+        mail.lost |= (3.3..3.7).contains(&(mail.at / DAY_SECONDS));
+    }
+    let outage = run(mails);
+    assert!(outage.blind.is_empty(), "{:?}", outage.blind);
+    assert!(outage.join.counters().unsettled > 1_000, "{:?}", outage.join.counters());
+    // Only the log is configured.
+    let mut mails = days(&mut rng, 0, 3, 3_000, true, 400);
+    mails.iter_mut().for_each(|mail| mail.lost = true);
+    let only_log = run(mails);
+    assert!(only_log.blind.is_empty() && only_log.opened.is_empty(), "{:?}", only_log.blind);
+    assert_eq!(only_log.join.counters().log_only, 0);
+}
+
+#[test]
+fn bursts_of_loss_are_no_blindness() {
+    for seed in 41..44 {
+        let mut rng = StdRng::seed_from_u64(seed);
+        let mut mails = days(&mut rng, 0, 10, 3_000, true, 400);
+        for mail in &mut mails {
+            // Once an hour the capture is overrun for ten seconds to two minutes; one in fifty is lost besides.
+            let into_hour = mail.at.rem_euclid(3_600.0);
+            let overrun = 10.0 + (mail.at / 3_600.0).floor() * 37.0 % 110.0;
+            mail.lost |= into_hour < overrun || rng.random_range(0..50) == 0;
+        }
+        let run = run(mails);
+        assert!(run.blind.is_empty(), "{:?}", run.blind);
+    }
 }

@@ -84,6 +84,47 @@ fn three_new_machines_that_write_to_known_people_are_no_snowshoe() {
     assert_eq!(opened(&out).len(), 0, "{out:?}");
 }
 
+/// One message from one address in each of 16 blocks of a /20: no /24 sees enough, the /20 does. The same for one /64
+/// in each of many of a /48, which wake at once.
+#[test]
+fn spam_spread_over_many_blocks_is_found_at_the_block_around_them() {
+    let mut delays = Vec::new();
+    for seed in 0..worlds(10) {
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        let mut engine = engine();
+        ordinary_days(&mut engine, 5);
+        let mut out = Vec::new();
+        for index in 0..64 {
+            let address = format!("10.1.{}.{}", 16 + index % 16, 10 + rng.random_range(0..200));
+            let to = format!("v{seed}-{index}@else.example");
+            let mut one = mail(&address, ATTACK + 100.0 * f64::from(index), to);
+            one.code = code(&mut rng);
+            one.send(&mut engine, &mut out);
+        }
+        let first = opened(&out)[0].incident.clone();
+        assert_eq!(first.sender, SenderId::Block("10.1.16.0/20".parse().unwrap()), "{first:?}");
+        assert_eq!(opened(&out).len(), 1, "one story, one incident");
+        delays.push(first.messages as usize);
+    }
+    println!("a /20 of 16 blocks: messages until it was accused {delays:?}");
+    assert!(median(delays) <= 20);
+}
+
+#[test]
+fn subnets_of_ipv6_that_wake_together_are_found_at_the_prefix_around_them() {
+    let mut engine = engine();
+    ordinary_days(&mut engine, 5);
+    let mut out = Vec::new();
+    for index in 0..12 {
+        let address = format!("2001:db8:7:{index:x}::{index:x}");
+        mail(&address, ATTACK + 60.0 * f64::from(index), format!("v{index}@else.example"))
+            .send(&mut engine, &mut out);
+    }
+    let first = opened(&out)[0].incident.clone();
+    assert_eq!(first.sender, SenderId::Block("2001:db8:7::/48".parse().unwrap()));
+    assert!(first.messages <= 3 && opened(&out).len() == 1, "{out:?}");
+}
+
 /// Fourteen days of a relay with 3,000 messages a day of 40 accounts.
 fn relay_days(engine: &mut Engine, days: u32, rng: &mut ChaCha8Rng) -> Vec<IncidentChange> {
     let mut out = Vec::new();

@@ -5,8 +5,10 @@
 mod store_support;
 
 use portreeve::alert::Alert;
-use portreeve::observation::Vantage;
+use portreeve::engine::sender::{SenderId, SenderKey};
+use portreeve::observation::{Fact, Vantage};
 use portreeve::store::actions::{self, Action, Control, Obeyed};
+use portreeve::store::domains::DomainShare;
 use portreeve::store::read::{IncidentFilter, MailingState, Page, Reader, Review, SenderFilter, SenderOrder};
 use portreeve::store::transfer::sender_named;
 use portreeve::store::volume::Volume;
@@ -124,10 +126,8 @@ fn an_action_takes_effect_once_with_the_state_that_it_changed() {
     assert_eq!(states(until)[1].1, MailingState::Over);
     assert_eq!(reader.action(cancel).unwrap().unwrap().outcome.as_deref(), Some("taken back"));
     assert!(reader.sender(&id).unwrap().is_empty());
-    assert_eq!(
-        reader.senders(&SenderFilter::default(), SenderOrder::Name, Page::default()).unwrap().total,
-        5
-    );
+    let addresses = SenderFilter { kind: Some("address".into()), ..SenderFilter::default() };
+    assert_eq!(reader.senders(&addresses, SenderOrder::Name, Page::default()).unwrap().total, 4);
     drop(store);
     assert!(Store::open(directory.path()).unwrap().troubles.is_empty());
 }
@@ -159,6 +159,10 @@ fn senders_are_listed_and_told_with_what_was_learned() {
         let observation = delivery(sender, seconds, "r@example.net");
         volume.count(&observation);
         engine.observe(&observation, &mut Vec::new());
+        if let Fact::Delivery(delivery) = &observation.fact {
+            let id = SenderId::Address(observation.sender.address.unwrap());
+            store.count_domain(SenderKey { vantage: Vantage::Wire, id }, observation.at, delivery);
+        }
         if seconds == 40 * 3_600 {
             store.commit(&mut engine, &[], &[]).unwrap();
         }
@@ -186,6 +190,8 @@ fn senders_are_listed_and_told_with_what_was_learned() {
     let [profile] = profiles.as_slice() else { panic!("{profiles:?}") };
     assert_eq!((profile.week.len(), profile.messages_now), (48, 2.0));
     assert!(profile.marks.accepted > 0.9 && profile.usual_max_now > profile.expected_now, "{profile:?}");
+    let domains = [DomainShare { domain: "example.net".into(), share: 1.0 }];
+    assert_eq!(profile.recipient_domains, domains);
     let points = reader.volume(Vantage::Wire, i64::MIN, i64::MAX).unwrap();
     assert_eq!((points.len(), points[0].deliveries, points[29].deliveries), (30, 3.0, 3.0));
     assert_eq!(reader.counters().unwrap()["deliveries"], 99);

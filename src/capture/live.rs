@@ -77,8 +77,13 @@ impl LiveStats {
 pub struct Live {
     name: String,
     settings: LiveSettings,
-    /// `None` while it is away.
-    capture: Option<Capture<Active>>,
+    /// While the interface is away it is kept: where it only went down, it goes on when it is up again, and opening
+    /// another may be forbidden by then.
+    capture: Capture<Active>,
+    /// The kernel's number of the interface that it reads: one of the same name may be another.
+    index: Option<u32>,
+    /// Whether reading failed and nothing has taken its place yet.
+    away: bool,
     link: LinkType,
     /// Counters of captures of it that ended.
     before: LiveStats,
@@ -101,7 +106,9 @@ impl Live {
             name: interface.to_owned(),
             settings: settings.clone(),
             link: LinkType(capture.get_datalink().0),
-            capture: Some(capture),
+            capture,
+            index: index_of(interface),
+            away: false,
             before: LiveStats::default(),
             last: LiveStats::default(),
             looked_at: now,
@@ -121,19 +128,25 @@ impl Live {
         if std::mem::take(&mut self.lost) {
             self.lose();
         }
-        if self.capture.is_none() {
+        if self.away {
             self.reopen();
-            std::thread::sleep(REST);
         }
-        let Some(capture) = &mut self.capture else { return Ok(None) };
-        match capture.next_packet() {
-            Ok(packet) => Ok(Some(Packet {
-                at: captured_at(packet.header),
-                link: self.link,
-                bytes: packet.data,
-                original_bytes: packet.header.len,
-            })),
+        if self.away {
+            std::thread::sleep(REST);
+            return Ok(None);
+        }
+        match self.capture.next_packet() {
+            Ok(packet) => {
+                self.pause = REOPEN_FIRST;
+                Ok(Some(Packet {
+                    at: captured_at(packet.header),
+                    link: self.link,
+                    bytes: packet.data,
+                    original_bytes: packet.header.len,
+                }))
+            }
             Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => {
+                self.pause = REOPEN_FIRST;
                 if self.looked_at.elapsed() >= LOOK_EVERY {
                     self.looked_at = Instant::now();
                     note_state(&mut self.down_since, is_up(&self.name));
@@ -151,8 +164,11 @@ impl Live {
 
     /// What became of the packets so far.
     pub fn stats(&mut self) -> Result<LiveStats, CaptureError> {
-        if let Some(capture) = &mut self.capture {
-            let stats = capture.stats().map_err(|error| open_error(&self.name, &error))?;
+        let stats = self.capture.stats();
+        if let Some(error) = stats.as_ref().err().filter(|_| !self.away) {
+            return Err(open_error(&self.name, error));
+        }
+        if let Ok(stats) = stats {
             self.last =
                 LiveStats { received: stats.received, dropped: stats.dropped, if_dropped: stats.if_dropped };
         }
@@ -170,26 +186,30 @@ impl Live {
     }
 
     fn lose(&mut self) {
-        // What was counted since the last look; where it cannot be told any more, the last look holds.
-        let _ = self.stats();
-        self.before = self.before.plus(std::mem::take(&mut self.last));
-        self.capture = None;
+        self.away = true;
         note_state(&mut self.down_since, false);
-        self.pause = REOPEN_FIRST;
         self.tried_at = Instant::now();
     }
 
+    /// Opens the interface anew; where that cannot be, goes on with the old capture once the interface is up again.
     fn reopen(&mut self) {
         if self.tried_at.elapsed() < self.pause {
             return;
         }
         self.tried_at = Instant::now();
         self.pause = (self.pause * 2).min(REOPEN_LAST);
-        if let Ok(capture) = open(&self.name, &self.settings) {
-            self.link = LinkType(capture.get_datalink().0);
-            self.capture = Some(capture);
-            note_state(&mut self.down_since, is_up(&self.name));
+        let index = index_of(&self.name);
+        match open(&self.name, &self.settings) {
+            Ok(capture) => {
+                // What was counted since the last look; where it cannot be told any more, the last look holds.
+                let _ = self.stats();
+                self.before = self.before.plus(std::mem::take(&mut self.last));
+                self.link = LinkType(capture.get_datalink().0);
+                (self.capture, self.index, self.away) = (capture, index, false);
+            }
+            Err(_) => self.away = index.is_none() || index != self.index || !is_up(&self.name),
         }
+        note_state(&mut self.down_since, !self.away && is_up(&self.name));
     }
 }
 
@@ -229,6 +249,11 @@ fn is_up(interface: &str) -> bool {
     let Ok(flags) = flags else { return interface == "any" };
     let bits = u32::from_str_radix(flags.trim().trim_start_matches("0x"), 16);
     bits.is_ok_and(|bits| bits & 1 == 1)
+}
+
+/// The kernel's number of an interface.
+fn index_of(interface: &str) -> Option<u32> {
+    std::fs::read_to_string(format!("/sys/class/net/{interface}/ifindex")).ok()?.trim().parse().ok()
 }
 
 fn open_error(interface: &str, error: &pcap::Error) -> CaptureError {

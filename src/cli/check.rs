@@ -7,11 +7,17 @@ use super::inputs::{self, Input, Kind};
 use super::{print, read_config, state_directory};
 use crate::capture::{Live, LiveSettings};
 use crate::config::{Config, LogConfig};
+use crate::sandbox::{self, acts};
 use crate::sink::{self, SinkConfig};
-use crate::store::Store;
-use crate::tail::Way;
+use crate::store::{Store, StoreError};
+use crate::tail::{Way, bind, follow_journal};
 use clap::Args;
+use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// How long a receiver may take to answer.
+const RECEIVER_WAIT: Duration = Duration::from_secs(3);
 
 /// Check configuration, permissions, interfaces and sinks: what would fail, and how to mend it
 #[derive(Args)]
@@ -28,6 +34,12 @@ pub struct Arguments {
     /// State directory to check
     #[arg(long, value_name = "DIR")]
     state: Option<PathBuf>,
+    /// Try 25 forbidden acts inside the sandbox and say which were denied
+    #[arg(long)]
+    sandbox: bool,
+    /// Used by --sandbox for the process that enters the sandbox: a directory of its own, one of others
+    #[arg(long, hide = true, num_args = 2, value_name = "DIR")]
+    acts: Vec<PathBuf>,
 }
 
 /// What was found about one thing.
@@ -42,6 +54,12 @@ enum Finding {
 pub fn run(arguments: &Arguments) -> Outcome {
     let config = read_config(arguments.config.as_deref())?;
     config.company().map_err(Failure::usage)?;
+    if let [own, others] = arguments.acts.as_slice() {
+        return try_acts(own, others);
+    }
+    if arguments.sandbox {
+        return self_test();
+    }
     let mut findings = vec![about_company(&config), about_budget(&config)];
     let ports = |ports: &Option<Vec<u16>>| ports.clone().unwrap_or_else(|| vec![25]);
     for capture in &config.source.capture {
@@ -63,6 +81,48 @@ pub fn run(arguments: &Arguments) -> Outcome {
         ),
     });
     findings.extend(config.sink.iter().map(about_sink));
+    findings.extend(config.sink.iter().flat_map(about_receiver));
+    findings.extend(config.metrics.listen.map(about_listener));
+    findings.push(about_clock());
+    findings.push(about_sandbox(&config));
+    report(&findings)
+}
+
+/// Starts a process that enters the sandbox and tries what is forbidden; tidies up behind it.
+fn self_test() -> Outcome {
+    let own = tempfile::tempdir().map_err(Failure::running)?;
+    let others = tempfile::tempdir().map_err(Failure::running)?;
+    std::fs::write(others.path().join(acts::BAIT), "bait").map_err(Failure::running)?;
+    let program = std::env::current_exe().map_err(Failure::running)?;
+    let status = std::process::Command::new(program)
+        .args(["check", "--acts"])
+        .args([own.path(), others.path()])
+        .status()
+        .map_err(Failure::running)?;
+    Ok(u8::try_from(status.code().unwrap_or(1)).unwrap_or(FAILED))
+}
+
+/// Enters the sandbox of a plain service and tries every act.
+fn try_acts(own: &Path, others: &Path) -> Outcome {
+    let needs = sandbox::Needs { writes: vec![own.to_owned()], ..sandbox::Needs::default() };
+    let state = sandbox::enter(&needs).map_err(Failure::running)?;
+    let mut findings = vec![Finding::Good(state.describe())];
+    let mut denied = 0;
+    for act in acts::ACTS {
+        findings.push(match act.attempt(others) {
+            acts::Outcome::Denied => {
+                denied += 1;
+                Finding::Good(format!("denied: {}", act.name))
+            }
+            acts::Outcome::Possible(why) => Finding::Bad(format!("possible: {}: {why}", act.name)),
+        });
+    }
+    let written = std::fs::write(own.join("own"), "own");
+    findings.push(match written {
+        Ok(()) => Finding::Good("allowed: write into the state directory".into()),
+        Err(error) => Finding::Bad(format!("denied: write into the state directory: {error}")),
+    });
+    findings.push(Finding::Good(format!("{denied} of {} forbidden acts denied", acts::ACTS.len())));
     report(&findings)
 }
 
@@ -118,7 +178,16 @@ fn about_source(log: &LogConfig, config: &Config) -> Finding {
         Err(error) => Finding::Bad(error),
         Ok(Way::File(path)) => about_log(&path, log.dialect.as_deref(), config),
         Ok(Way::Stdin) => Finding::Notice(format!("log {name}: cannot be read again after a restart")),
-        Ok(Way::Journal(_) | Way::Listen(_)) => Finding::Good(format!("log {name}: set up")),
+        Ok(Way::Journal(settings)) => match follow_journal(&settings, None, false) {
+            Ok(_) => Finding::Good(format!("log {name}: can be read")),
+            Err(error) => Finding::Bad(format!("log {name}: {error}")),
+        },
+        Ok(Way::Listen(settings)) => match bind(&settings) {
+            Ok(_) => Finding::Good(format!("log {name}: can be listened on")),
+            Err(error) => {
+                Finding::Bad(format!("log {name}: {error}; where a sensor runs already, that is it"))
+            }
+        },
     }
 }
 
@@ -155,8 +224,63 @@ fn about_state(directory: &Path) -> Finding {
     }
     match Store::open(directory) {
         Ok(_) => Finding::Good(format!("state {name}: opens")),
+        Err(error @ StoreError::InUse { .. }) => Finding::Notice(format!("state {error}")),
         Err(error) => Finding::Bad(format!("state {error}")),
     }
+}
+
+/// Whether the receiver's port answers. Nothing is sent.
+fn about_receiver(sink: &SinkConfig) -> Vec<Finding> {
+    let Some((host, port)) = sink.receiver() else { return Vec::new() };
+    let name = format!("{host}:{port}");
+    let addresses = match (host.as_str(), port).to_socket_addrs() {
+        Ok(addresses) => addresses.collect::<Vec<_>>(),
+        Err(error) => {
+            return vec![Finding::Bad(format!("receiver {name}: no address: {error}; look at the name"))];
+        }
+    };
+    let reached = addresses.iter().find(|address| TcpStream::connect_timeout(address, RECEIVER_WAIT).is_ok());
+    vec![match reached {
+        Some(address) => Finding::Good(format!("receiver {name}: answers at {address}")),
+        None => Finding::Bad(format!(
+            "receiver {name}: does not answer; alerts would wait in the state directory; look at the receiver and at firewalls"
+        )),
+    }]
+}
+
+fn about_listener(address: SocketAddr) -> Finding {
+    match TcpListener::bind(address) {
+        Ok(_) => Finding::Good(format!("metrics: {address} is free")),
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
+            Finding::Notice(format!("metrics: {address} is in use, perhaps by a portreeve that runs"))
+        }
+        Err(error) => Finding::Bad(format!("metrics: {address}: {error}; choose another address or port")),
+    }
+}
+
+/// Event time is compared with stamps of others, so the clock must be right. The kernel knows whether it is kept so.
+fn about_clock() -> Finding {
+    match std::fs::metadata("/run/systemd/timesync/synchronized") {
+        Ok(_) => Finding::Good("clock: kept by NTP".into()),
+        Err(_) => {
+            let now = super::judge::wall_clock().to_rfc3339();
+            Finding::Notice(format!(
+                "clock: it is {now}; whether NTP keeps it so cannot be told here: see `timedatectl`"
+            ))
+        }
+    }
+}
+
+fn about_sandbox(config: &Config) -> Finding {
+    if !config.sandbox.enabled {
+        return Finding::Notice("sandbox: switched off; remove [sandbox] enabled = false".into());
+    }
+    if let Some(user) = &config.sandbox.user
+        && nix::unistd::User::from_name(user).ok().flatten().is_none()
+    {
+        return Finding::Bad(format!("sandbox: user {user} is unknown: make it, or name another"));
+    }
+    Finding::Good("sandbox: on; `portreeve check --sandbox` tries it".into())
 }
 
 /// Opens the sink as `watch` would, without sending anything.

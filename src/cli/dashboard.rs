@@ -7,9 +7,11 @@ use super::failure::{Failure, Outcome};
 use super::{read_config, state_directory};
 use crate::config::{Config, HostConfig, SinkConfig, zone};
 use crate::time::CivilClock;
+use crate::web::metrics::Published;
 use crate::web::{About, Dashboard, Running, Settings};
+use axum::Router;
 use clap::Args;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 
 /// Where the dashboard is unless somebody says otherwise.
@@ -42,20 +44,40 @@ pub fn run(arguments: &Arguments) -> Outcome {
 }
 
 /// Starts the dashboard that a configuration asks for; `None` where it asks for none.
-pub fn start(config: &Config, state: &Path, watched: bool) -> Result<Option<Running>, Failure> {
+fn start(config: &Config, state: &Path, watched: bool) -> Result<Option<Running>, Failure> {
     let Some(settings) = config.web.settings().map_err(Failure::usage)? else { return Ok(None) };
     serve(settings, config, state, watched).map(Some)
 }
 
 /// Starts a dashboard and says where it is.
 pub fn serve(settings: Settings, config: &Config, state: &Path, watched: bool) -> Result<Running, Failure> {
-    let listen = settings.listen;
-    let dashboard = Dashboard::new(settings, about(config, state, watched)?).map_err(Failure::usage)?;
-    let running = dashboard.start(axum::Router::new()).map_err(|error| {
+    let listener = listen(settings.listen)?;
+    serve_on(listener, settings, config, state, watched, Default::default())
+}
+
+/// Opens the port of a dashboard.
+pub fn listen(listen: SocketAddr) -> Result<TcpListener, Failure> {
+    TcpListener::bind(listen).map_err(|error| {
         Failure::usage(format!(
             "dashboard: {listen}: {error}; is it in use? choose another port with [web] listen"
         ))
-    })?;
+    })
+}
+
+/// Serves a dashboard on an open port, with routes of other stages, and says where it is.
+pub fn serve_on(
+    listener: TcpListener,
+    settings: Settings,
+    config: &Config,
+    state: &Path,
+    watched: bool,
+    more: (Published, Router),
+) -> Result<Running, Failure> {
+    let (vitals, more) = more;
+    let dashboard = Dashboard::new(settings, about(config, state, watched)?).map_err(Failure::usage)?;
+    let dashboard = dashboard.with_vitals(vitals);
+    let running = dashboard.start_on(listener, more);
+    let running = running.map_err(|error| Failure::running(format!("dashboard: {error}")))?;
     eprintln!("dashboard: http://{}/", running.address);
     Ok(running)
 }

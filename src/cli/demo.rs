@@ -131,11 +131,12 @@ fn show(
         if observation.at > moment {
             break;
         }
-        judge.observe(&observation)?;
+        judge.observe(observation)?;
         if judge.waits() {
             judge.commit(&[])?;
         }
     }
+    judge.settle()?;
     judge.commit(&[])?;
     let mut web = config.web.clone();
     web.listen = Some(listen);

@@ -4,6 +4,7 @@
 //! docs/architecture.md, state: what changed and the alerts it caused are committed together, and only then
 //! do the alerts leave, each sink from the outbox behind a cursor of its own.
 
+use super::coverage;
 use super::failure::Failure;
 use crate::alert::budget::{Budget, Rate};
 use crate::alert::{Alert, Format, SensorRef, format, format_names};
@@ -12,10 +13,12 @@ use crate::config::Config;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
-use crate::engine::sender::SenderId;
+use crate::engine::sender::{SenderId, SenderKey};
 use crate::engine::{Engine, EngineCounters};
-use crate::join::{Join, JoinCounters};
-use crate::observation::Observation;
+use crate::health::{Coverage, Tally};
+use crate::join::order::Order;
+use crate::join::{self, Join, JoinCounters};
+use crate::observation::{Fact, Observation, Vantage};
 use crate::sink::delivery::{Delivery, Patience, SinkStatus};
 use crate::sink::{Sink, SinkConfig, open_all};
 use crate::store::actions::{self, Obeyed};
@@ -33,6 +36,8 @@ pub const STATELESS_KEY: InstallKey = InstallKey(*b"portreeve replay");
 
 /// Name of the alert budget in the state.
 const BUDGET_NOTE: &str = "alert-budget";
+/// Name of what waits for its turn in event time.
+const ORDER_NOTE: &str = "order";
 
 /// Where alerts go from here.
 enum Outlet {
@@ -45,6 +50,7 @@ enum Outlet {
 /// Engine, state and sinks.
 pub struct Judge {
     engine: Engine,
+    order: Order,
     join: Join,
     reconciled: Vec<Observation>,
     store: Option<Store>,
@@ -57,7 +63,14 @@ pub struct Judge {
     changes: Vec<IncidentChange>,
     waiting: Vec<Alert>,
     alerts: Vec<Alert>,
+    /// How many of the alerts that left are kept for reports.
+    alerts_kept_max: usize,
+    tally: Tally,
+    /// What could be seen lately, where it is measured.
+    coverage: Coverage,
     volume: Volume,
+    /// Whether no input comes any more.
+    ended: bool,
     /// What the engine had counted at the last commit.
     counted: EngineCounters,
     /// Notes of other stages for the next commit.
@@ -72,16 +85,21 @@ impl Judge {
     pub fn new(config: &Config, company: Arc<Company>, state: Option<&Path>) -> Result<Judge, Failure> {
         let store = state.map(Store::open).transpose().map_err(Failure::usage)?;
         let key = store.as_ref().map_or(STATELESS_KEY, |store| store.key);
-        let join = Join::new(Arc::clone(&company), key.0);
+        let mut join = Join::new(key.0, config.settings().recipients_named);
         let mut engine = new_engine(config, company, key)?;
         let rate = config.alerts.rate();
         let (mut budget, mut waiting) = (Budget::new(&rate), Vec::new());
+        let mut order = Order::default();
         if let Some(store) = &store {
             let mut troubles = store.troubles.clone();
             troubles.extend(store.load(&mut engine).map_err(Failure::running)?);
             waiting.extend(troubles.iter().map(|trouble| trouble.alert(wall_clock())));
             let kept = store.note(BUDGET_NOTE).map_err(Failure::running)?;
             budget = kept.and_then(|kept| serde_json::from_slice(&kept).ok()).unwrap_or(budget);
+            join.restore(&store.notes(join::kept::PREFIX).map_err(Failure::running)?);
+            let kept = store.note(ORDER_NOTE).map_err(Failure::running)?;
+            order =
+                Order::resumed(kept.and_then(|kept| postcard::from_bytes(&kept).ok()).unwrap_or_default());
         }
         for planned in config.planned().map_err(Failure::usage)? {
             engine.plan(planned).map_err(Failure::usage)?;
@@ -93,6 +111,7 @@ impl Judge {
         }
         Ok(Judge {
             engine,
+            order,
             join,
             reconciled: Vec::new(),
             store,
@@ -104,7 +123,11 @@ impl Judge {
             changes: Vec::new(),
             waiting,
             alerts: Vec::new(),
+            alerts_kept_max: usize::MAX,
+            tally: Tally::default(),
+            coverage: Coverage::default(),
             volume: Volume::default(),
+            ended: false,
             counted,
             notes: BTreeMap::new(),
             retention: config.state.retention(),
@@ -135,18 +158,92 @@ impl Judge {
         self.speaks = false;
     }
 
-    /// Judges one observation. Without state, alerts leave at once; with state, at the next commit.
-    pub fn observe(&mut self, observation: &Observation) -> Result<(), Failure> {
-        self.join.observe(observation, &mut self.reconciled);
-        self.engine.observe(observation, &mut self.changes);
-        for reconciled in self.reconciled.drain(..) {
-            self.engine.observe(&reconciled, &mut self.changes);
+    /// Keeps no more than so many alerts for reports: a service may run for years.
+    pub fn keep_alerts(&mut self, most: usize) {
+        self.alerts_kept_max = most;
+    }
+
+    /// Takes over another configuration. What was learned stays, and so does the state directory.
+    pub fn reconfigure(&mut self, config: &Config, company: Arc<Company>) {
+        self.engine.reconfigure(company, config.settings());
+        for planned in config.planned().unwrap_or_default() {
+            if let Err(error) = self.engine.plan(planned) {
+                tracing::error!("{error}");
+            }
         }
-        if self.store.is_some() {
-            self.volume.count(observation);
+        self.rate = config.alerts.rate();
+        self.sensor = config.sensor.clone().map(SensorRef::from);
+    }
+
+    /// Says what could be seen lately: every alert from now on carries it.
+    pub fn set_coverage(&mut self, coverage: Coverage) {
+        self.coverage = coverage;
+    }
+
+    /// Lets an alert about the sensor itself leave with the next commit.
+    pub fn tell(&mut self, mut alert: Alert) {
+        alert.sensor.clone_from(&self.sensor);
+        self.waiting.push(alert);
+    }
+
+    /// Small state of another stage, as committed.
+    pub fn note(&self, name: &str) -> Option<Vec<u8>> {
+        self.store.as_ref().and_then(|store| store.note(name).ok().flatten())
+    }
+
+    /// Time went on though nothing was seen: see [`Engine::advance`].
+    pub fn advance(&mut self, now: Timestamp) -> Result<(), Failure> {
+        self.settle()?;
+        self.engine.advance(now, &mut self.changes);
+        self.offer()
+    }
+
+    /// Takes one observation and judges what is due. Without state, alerts leave at once; with state, at the next
+    /// commit.
+    pub fn observe(&mut self, observation: Observation) -> Result<(), Failure> {
+        self.order.take(observation);
+        self.judge_due()
+    }
+
+    /// Judges what waits for its turn: nothing came for a while, or nothing more will come. Returns whether anything
+    /// waited.
+    pub fn settle(&mut self) -> Result<bool, Failure> {
+        let waited = self.order.waiting().len() > 0;
+        self.order.settle();
+        self.judge_due()?;
+        Ok(waited)
+    }
+
+    fn judge_due(&mut self) -> Result<(), Failure> {
+        while let Some(observation) = self.order.next_due() {
+            self.join.observe(&observation, &mut self.reconciled);
+            self.engine.observe(&observation, &mut self.changes);
+            for reconciled in self.reconciled.drain(..) {
+                self.engine.observe(&reconciled, &mut self.changes);
+            }
+            if let Some(store) = &mut self.store {
+                self.volume.count(&observation);
+                if let Fact::Delivery(delivery) = &observation.fact {
+                    for id in self.engine.profiled(&observation.sender).into_iter().flatten() {
+                        let key = SenderKey { vantage: observation.vantage, id };
+                        store.count_domain(key, observation.at, delivery);
+                    }
+                }
+            }
         }
-        if self.changes.is_empty() {
+        self.offer()
+    }
+
+    /// Makes alerts of what changed. Without state they leave at once.
+    fn offer(&mut self) -> Result<(), Failure> {
+        let blind = self.join.take_blind();
+        if self.changes.is_empty() && blind.is_empty() {
             return Ok(());
+        }
+        for blind in blind.iter().filter(|_| self.speaks) {
+            let mut alert = coverage::alert(blind);
+            alert.sensor.clone_from(&self.sensor);
+            self.budget.offer(&self.rate, alert, blind.at, &mut self.waiting);
         }
         self.offer_changes();
         if self.store.is_none() { self.send() } else { Ok(()) }
@@ -158,6 +255,10 @@ impl Judge {
             if self.speaks {
                 let mut alert = Alert::of(&change);
                 alert.sensor.clone_from(&self.sensor);
+                let seen_by = |vantage| alert.coverage.vantages.contains(&vantage);
+                let (wire, log) = (seen_by(Vantage::Wire), seen_by(Vantage::Log));
+                alert.coverage.frames_dropped_share = self.coverage.frames_dropped_share.filter(|_| wire);
+                alert.coverage.log_lag_seconds = self.coverage.log_lag_seconds.filter(|_| log);
                 self.budget.offer(&self.rate, alert, change.at, &mut self.waiting);
             }
         }
@@ -168,9 +269,18 @@ impl Judge {
         !self.waiting.is_empty()
     }
 
-    /// Lets go what waits for the alert rate: the input has ended, and nothing will come to make room for it.
-    pub fn let_go(&mut self) {
+    /// The input has ended: judges what waits for its turn, and lets go what waits for the alert rate, since nothing
+    /// will come to make room for it.
+    pub fn let_go(&mut self) -> Result<(), Failure> {
+        self.settle()?;
         self.budget.finish(&mut self.waiting);
+        self.end();
+        Ok(())
+    }
+
+    /// No more input comes: the next commit writes everything.
+    pub fn end(&mut self) {
+        self.ended = true;
     }
 
     /// Commits what changed, then lets the alerts leave.
@@ -181,6 +291,8 @@ impl Judge {
             let rows: Vec<AlertRow> = self.waiting.iter().map(AlertRow::of).collect();
             let mut notes: Vec<_> = std::mem::take(&mut self.notes).into_iter().collect();
             notes.push((BUDGET_NOTE.to_owned(), serde_json::to_vec(&self.budget).unwrap_or_default()));
+            notes.push((ORDER_NOTE.to_owned(), note_of(&self.order)));
+            notes.extend(self.join.take_notes());
             let counters = self.engine.counters();
             let moment = Moment {
                 positions,
@@ -190,10 +302,15 @@ impl Judge {
                 counters: &counters.since(&self.counted),
                 obeyed: &obeyed,
                 forgotten: &forgotten,
+                last: self.ended,
                 ..Moment::default()
             };
             self.counted = counters;
-            store.commit_moment(&mut self.engine, &moment).map_err(Failure::running)?;
+            if let Err(error) = store.commit_moment(&mut self.engine, &moment) {
+                // The store took the rows over and writes them with the next commit that succeeds.
+                self.count_sent();
+                return Err(Failure::running(error));
+            }
         }
         self.send()?;
         self.clear_old()
@@ -259,8 +376,24 @@ impl Judge {
             }
             Outlet::Outbox(delivery) => delivery.committed(),
         }
-        self.alerts.append(&mut self.waiting);
+        self.count_sent();
         Ok(())
+    }
+
+    /// Counts what left.
+    fn count_sent(&mut self) {
+        for alert in self.waiting.drain(..) {
+            let count = match alert.change {
+                _ if alert.sender.kind == "sensor" => &mut self.tally.about_sensor,
+                Change::Opened => &mut self.tally.opened,
+                Change::Updated => &mut self.tally.updated,
+                Change::Closed => &mut self.tally.closed,
+            };
+            *count += 1;
+            if self.alerts.len() < self.alerts_kept_max {
+                self.alerts.push(alert);
+            }
+        }
     }
 
     /// Opens files anew, as after a rotation.
@@ -283,12 +416,30 @@ impl Judge {
         self.join.counters()
     }
 
+    /// Alerts behind a place in the outbox.
+    pub fn waiting_behind(&self, cursor: i64) -> u64 {
+        self.store.as_ref().and_then(|store| store.alerts_behind(cursor).ok()).unwrap_or(0)
+    }
+
+    /// How the sinks are doing.
+    pub fn sink_statuses(&self) -> Vec<SinkStatus> {
+        match &self.outlet {
+            Outlet::Outbox(delivery) => delivery.statuses(),
+            Outlet::Writers(_) => Vec::new(),
+        }
+    }
+
+    /// Alerts that left in this run, counted.
+    pub fn tally(&self) -> Tally {
+        self.tally
+    }
+
     /// The engine, for reports.
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
 
-    /// Alerts that left in this run.
+    /// Alerts that left in this run, as many as are kept.
     pub fn alerts(&self) -> &[Alert] {
         &self.alerts
     }
@@ -305,8 +456,14 @@ pub fn new_engine(config: &Config, company: Arc<Company>, key: InstallKey) -> Re
     Ok(Engine::new(company, model, config.settings(), key))
 }
 
-/// Now, for the stamps of dead letters.
-fn wall_clock() -> Timestamp {
+/// What waits for its turn; empty where nothing does.
+fn note_of(order: &Order) -> Vec<u8> {
+    let waiting: Vec<&Observation> = order.waiting().collect();
+    if waiting.is_empty() { Vec::new() } else { postcard::to_allocvec(&waiting).unwrap_or_default() }
+}
+
+/// Now, by the clock of this machine.
+pub fn wall_clock() -> Timestamp {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     Timestamp::from_micros(i64::try_from(since.as_micros()).unwrap_or(i64::MAX))
 }

@@ -8,6 +8,7 @@ pub mod backup;
 pub mod baseline;
 pub mod check;
 pub mod completions;
+mod coverage;
 pub mod dashboard;
 pub mod demo;
 pub mod failure;

@@ -138,7 +138,7 @@ pub fn play(
         if count <= judged_before {
             continue;
         }
-        judge.observe(&observation)?;
+        judge.observe(observation)?;
         if count.is_multiple_of(COMMIT_EVERY) {
             judge.commit(&position(count))?;
         }
@@ -146,7 +146,7 @@ pub fn play(
             progress.set_position(bytes_read.load(Ordering::Relaxed));
         }
     }
-    judge.let_go();
+    judge.let_go()?;
     judge.commit(&position(count.max(judged_before)))
 }
 

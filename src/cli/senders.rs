@@ -7,12 +7,15 @@ use super::ask::{StateArguments, moment, refused};
 use super::failure::{Failure, Outcome};
 use super::summary::grouped;
 use super::terminal::{Paint, bar, columns, minute, sparkline};
+use crate::store::domains::DomainShare;
 use crate::store::read::{Listed, Page, SenderFilter, SenderOrder, SenderProfile, SenderSummary};
 use crate::store::transfer::sender_named;
 use clap::{Args, Subcommand};
 
 /// Hours of the curve in the list.
 const CURVE_HOURS: usize = 24;
+/// Domains of one sender's recipients.
+const DOMAINS_SHOWN: usize = 10;
 
 /// List the senders that are known, or show what was learned about one
 #[derive(Args)]
@@ -139,6 +142,13 @@ fn told(profile: &SenderProfile) -> String {
         ("machine never seen before", marks.foreign_machine),
     ] {
         out += &format!("  {}  {:5.1} %  {mark}\n", bar(probability, 10), 100.0 * probability);
+    }
+    if !profile.recipient_domains.is_empty() {
+        out += "writes to\n";
+    }
+    for DomainShare { domain, share } in profile.recipient_domains.iter().take(DOMAINS_SHOWN) {
+        let domain = crate::mail::Untrusted::from(domain.as_str()).escaped();
+        out += &format!("  {}  {:5.1} %  {domain}\n", bar(*share, 10), 100.0 * share);
     }
     if profile.under_suspicion {
         out += &format!("evidence for a hijack now: {:.1} nats\n", profile.summary.evidence_nats);

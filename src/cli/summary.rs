@@ -8,7 +8,6 @@ use super::roads::RoadReport;
 use super::terminal::Paint;
 use crate::company::Company;
 use crate::config::Config;
-use crate::engine::incident::Change;
 use crate::join::JoinCounters;
 use crate::mta::LogCounters;
 use crate::smtp::WireCounters;
@@ -100,7 +99,7 @@ fn of_log(log: &LogCounters) -> String {
 pub fn of_engine(judge: &Judge, config: &Config) -> String {
     let counters = judge.engine().counters();
     let senders = judge.engine().senders().len();
-    let count = |change: Change| judge.alerts().iter().filter(|alert| alert.change == change).count();
+    let tally = judge.tally();
     let mut text = format!(
         "judged    {} deliveries of {} senders; {} retries and {} messages hidden by TLS known as such\n",
         grouped(counters.deliveries),
@@ -110,9 +109,9 @@ pub fn of_engine(judge: &Judge, config: &Config) -> String {
     );
     text.push_str(&format!(
         "alerts    {} incidents opened, {} updates, {} closed; budget {} false alarms in 1,000 sender-days\n",
-        count(Change::Opened),
-        count(Change::Updated),
-        count(Change::Closed),
+        grouped(tally.opened),
+        grouped(tally.updated),
+        grouped(tally.closed),
         config.detect.false_alarms_per_1000_sender_days,
     ));
     text + &report::of(judge.alerts(), Paint::stderr())

@@ -26,8 +26,8 @@ impl Engine {
         let [egress, origin] = self.profiled(&observation.sender);
         let links: Vec<u64> =
             content.url_domains.iter().map(|domain| self.key.digest(&[domain.as_bytes()])).collect();
+        let settled = self.familiarity(observation).settled;
         let road = &mut self.roads[observation.vantage as usize];
-        let settled = road.settled(self.settings.settling_days, observation.at);
         let known = links.iter().filter(|digest| road.links.contains(**digest)).count();
         let new_link = (!links.is_empty() && settled).then_some(known < links.len());
         let mut suspected = false;
@@ -96,7 +96,7 @@ impl Engine {
         key: &SenderKey,
         marks: impl FnOnce(&mut Engine) -> Marks,
     ) -> Option<Judgement> {
-        let margin = self.margin(key.vantage);
+        let margin = self.familiarity(observation).margin_nats;
         let amber = self.model.amber + margin;
         let sender = self.senders.get_mut(key)?;
         sender.advance(&self.model, &self.company.clock, amber, observation.at);

@@ -3,17 +3,15 @@
 //! *In*: a sender's evidence and threshold. *Out*: [`IncidentChange`]s. *Bound*: one open incident a sender.
 
 use super::Engine;
+use super::blocks::{PARTS_MIN, parts};
 use super::incident::{self, Change, Evidence, Incident, IncidentChange, Kind};
-use super::judge::{Judgement, block_of};
+use super::judge::Judgement;
 use super::sender::{Sender, SenderId, SenderKey};
 use super::wakes::Scan;
 use crate::company::Role;
 use crate::observation::Vantage;
 use crate::time::Timestamp;
-use std::net::IpAddr;
 
-/// Addresses that must take part before a block is accused.
-const BLOCK_ADDRESSES_MIN: usize = 3;
 /// Messages that a silent sender must send under TLS before that alone accuses it.
 const OPAQUE_MESSAGES_MIN: u64 = 10;
 
@@ -47,22 +45,18 @@ impl Engine {
         if !woke && !accuses(sender, judged) {
             return;
         }
-        match &key.id {
-            SenderId::Block(block) if block.max_prefix_len() == 32 && !woke => {
-                let addresses = sender.episode().map_or(0, |episode| episode.addresses.len());
-                if addresses < BLOCK_ADDRESSES_MIN {
-                    return;
-                }
+        if let SenderId::Block(block) = &key.id
+            && (block.max_prefix_len() == 32 || block.prefix_len() < 64)
+            && !woke
+            && sender.episode().is_none_or(|episode| parts(block, &episode.addresses) < PARTS_MIN)
+        {
+            return;
+        }
+        if let Some(open) = self.open_block_around(&key.id) {
+            if let Some(incident) = self.incidents.get_mut(&open) {
+                incident.relate(&key.id);
             }
-            SenderId::Address(address) => {
-                if let Some(open) = self.open_block_of(*address) {
-                    if let Some(incident) = self.incidents.get_mut(&open) {
-                        incident.relate(&key.id);
-                    }
-                    return;
-                }
-            }
-            _ => {}
+            return;
         }
         self.open(key, judged, out);
     }
@@ -73,11 +67,6 @@ impl Engine {
         let looked_at = (self.wakes.len() as f64).max(1.0).ln();
         let base = self.model.base_threshold(Role::Unused, self.settings.false_alarms_per_1000_sender_days);
         judged.scan.is_some_and(|scan| scan.nats >= base + looked_at)
-    }
-
-    fn open_block_of(&self, address: IpAddr) -> Option<SenderId> {
-        let id = SenderId::Block(block_of(address));
-        self.incidents.contains_key(&id).then_some(id)
     }
 
     fn open(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
@@ -157,6 +146,7 @@ impl Engine {
                 || egress_of(id) == Some(&incident.sender)
                 || match (&incident.sender, id) {
                     (SenderId::Block(block), SenderId::Address(address)) => block.contains(address),
+                    (SenderId::Block(block), SenderId::Block(part)) => block != part && block.contains(part),
                     _ => false,
                 }
         };

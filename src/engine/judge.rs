@@ -1,10 +1,12 @@
 //! One observation: whose mail it is, what its marks are, what the test says to them.
 //!
-//! *In*: deliveries, and sessions under TLS. *Out*: evidence, handed to `decide`. *Bound*: at most three senders
-//! an observation: the address, the account or client behind it, the block around it.
+//! *In*: deliveries, and sessions under TLS. *Out*: evidence, handed to `decide`. *Bound*: the address, the account or
+//! client behind it, and `blocks::LEVELS_MAX` blocks around it, an observation.
 
 use super::Engine;
+use super::blocks::block_of;
 use super::detector::Step;
+use super::familiarity::{Familiarity, known_first};
 use super::incident::IncidentChange;
 use super::marks::Marks;
 use super::memory::TraitKind;
@@ -13,14 +15,13 @@ use super::roads::{
     self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
 };
 use super::samples::{hidden_sample, sample};
-use super::sender::{QUIET_PER_DAY, Sample, Sender, SenderId, SenderKey};
-use super::wakes::{DORMANT_SECONDS, Scan, Wakes};
+use super::sender::{Sample, Sender, SenderId, SenderKey};
+use super::wakes::Scan;
 use crate::company::Role;
 use crate::limits;
 use crate::mail::{ReversePath, registrable_domain};
 use crate::observation::{Delivery, Observation, SenderKeys, Session};
 use crate::time::Timestamp;
-use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::net::IpAddr;
 
 /// Messages of one session under TLS that are judged; a session with more is counted so far.
@@ -53,7 +54,8 @@ impl Engine {
         }
         self.counters.deliveries += 1;
         road.count(observation.at);
-        let settled = road.settled(self.settings.settling_days, observation.at);
+        let known = self.familiarity(observation);
+        let road = &mut self.roads[observation.vantage as usize];
         let recipient = delivery
             .forward_path
             .as_ref()
@@ -63,7 +65,7 @@ impl Engine {
         let domain = domain.map(|path| self.key.digest(&[&registrable_domain(path.domain())]));
         let new_domain = domain.map(|digest| !road.domains.contains(digest));
         let mut marks = Marks {
-            novel: novel.filter(|_| settled),
+            novel: novel.filter(|_| known.settled),
             verdict: delivery.reply.as_ref().and_then(verdict_class),
             ..Marks::default()
         };
@@ -73,7 +75,7 @@ impl Engine {
         let path = delivery.reverse_path.as_ref().map(|path| self.path_trait(path));
         let named = self.settings.recipients_named;
         let sample = || sample(observation, delivery, recipient, named);
-        let suspected = self.judge_all(observation, path, marks, &sample, out);
+        let suspected = self.judge_all(observation, known, path, marks, &sample, out);
         if let Some(digest) = recipient.filter(|_| !suspected) {
             let road = &mut self.roads[observation.vantage as usize];
             road.recipients.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
@@ -96,14 +98,15 @@ impl Engine {
             self.counters.hidden_messages += 1;
             let road = &mut self.roads[observation.vantage as usize];
             road.count(observation.at);
-            let settled = road.settled(self.settings.settling_days, observation.at);
+            let known = self.familiarity(observation);
+            let road = &mut self.roads[observation.vantage as usize];
             let novel = !road.responders.contains(digest);
             let mut marks = Marks::default();
             if let Some(place) = self.model.side_mark("new_server") {
-                marks.side.note(place, Some(novel).filter(|_| settled));
+                marks.side.note(place, Some(novel).filter(|_| known.settled));
             }
             let sample = || hidden_sample(observation, session);
-            let suspected = self.judge_all(observation, None, marks, &sample, out);
+            let suspected = self.judge_all(observation, known, None, marks, &sample, out);
             if !suspected {
                 let road = &mut self.roads[observation.vantage as usize];
                 road.responders.insert(digest, observation.at, RECIPIENT_GENERATION_SECONDS);
@@ -112,7 +115,7 @@ impl Engine {
     }
 
     /// Which senders an observation is about, not counting the block of a quiet address.
-    pub(super) fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
+    pub fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
         let egress = match (keys.address, &keys.host) {
             (Some(address @ IpAddr::V6(_)), _) if self.company.host_of(address).is_none() => {
                 Some(SenderId::Block(block_of(address)))
@@ -137,77 +140,42 @@ impl Engine {
     fn judge_all(
         &mut self,
         observation: &Observation,
+        known: Familiarity,
         path: Option<PathTrait>,
         marks: Marks,
         sample: &dyn Fn() -> Sample,
         out: &mut Vec<IncidentChange>,
     ) -> bool {
         let [egress, origin] = self.profiled(&observation.sender);
-        let block = observation.sender.address.filter(|address| {
-            address.is_ipv4()
-                && self.company.host_of(*address).is_none()
-                && self.quiet(SenderKey { vantage: observation.vantage, id: SenderId::Address(*address) })
-        });
-        let block = block.map(|address| SenderId::Block(block_of(address)));
+        let blocks: Vec<SenderId> = self.blocks_fed(observation).into_iter().map(SenderId::Block).collect();
         let tag = egress.as_ref().or(origin.as_ref()).map_or(0, |id| self.tag(id));
-        let mut scan = observation.sender.address.and_then(|address| self.woke(observation, address, marks));
+        let mut scan = self.woke(observation, known, marks);
         let mut suspected = false;
-        let senders = [egress.as_ref(), origin.as_ref(), block.as_ref()];
-        let planned = self.take_planned(senders, observation.at);
+        let planned = self.take_planned([egress.as_ref(), origin.as_ref(), blocks.first()], observation.at);
         self.counters.planned += u64::from(planned.contains(&true));
-        // The block first: what it accounts for is no story of one of its addresses.
-        let order = [(senders[2], planned[2]), (senders[0], planned[0]), (senders[1], planned[1])];
-        for (id, planned) in order.into_iter().filter_map(|(id, planned)| Some((id?, planned))) {
+        // Blocks first, from the narrowest: what one accounts for is no story of a wider one, nor of an address.
+        let of_blocks = blocks.iter().map(|block| (block, planned[2]));
+        let of_others = [(egress.as_ref(), planned[0]), (origin.as_ref(), planned[1])];
+        let of_others = of_others.into_iter().filter_map(|(id, planned)| Some((id?, planned)));
+        let mut accounted = false;
+        for (id, planned) in of_blocks.chain(of_others) {
+            let is_fed = blocks.contains(id);
+            if is_fed && accounted {
+                continue;
+            }
             let key = SenderKey { vantage: observation.vantage, id: id.clone() };
             let through = egress.as_ref().filter(|_| matches!(id, SenderId::Account(_)));
-            if let Some(mut judgement) = self.judge(observation, &key, path, marks, through, planned, sample)
+            if let Some(mut judgement) =
+                self.judge(observation, &key, known, path, marks, through, planned, sample)
             {
-                if matches!(id, SenderId::Block(_)) {
-                    judgement.scan = scan.take();
-                }
+                judgement.scan = scan.take_if(|(block, _)| block == id).map(|(_, scan)| scan);
                 suspected |= judgement.evidence >= judgement.amber;
                 self.decide(&key, &judgement, out);
             }
+            accounted |= is_fed && self.incidents.contains_key(id);
         }
         self.learn_company(observation, path, tag, suspected);
         suspected
-    }
-
-    /// Counts an address that wakes for its block; `None` where it was awake, or it is too early to tell.
-    fn woke(&mut self, observation: &Observation, address: IpAddr, marks: Marks) -> Option<Scan> {
-        let (vantage, at) = (observation.vantage, observation.at);
-        if self.company.host_of(address).is_some() {
-            return None;
-        }
-        // An address of IPv6 is no sender of its own: its /64 is, and wakes for the prefix above it.
-        let (id, prefix) = match address {
-            IpAddr::V4(_) => (SenderId::Address(address), block_of(address)),
-            IpAddr::V6(_) => return None,
-        };
-        let known = self.senders.get(&SenderKey { vantage, id });
-        if known.is_some_and(|sender| at.seconds_since(sender.last_at) < DORMANT_SECONDS) {
-            return None;
-        }
-        let road = &self.roads[vantage as usize];
-        let settled = road.settled(self.settings.settling_days, at);
-        let since = road.first_at().unwrap_or(at);
-        if self.wakes.len() >= limits::WAKES_MAX && !self.wakes.contains_key(&(vantage, prefix)) {
-            self.forget_oldest_wakes();
-        }
-        let wakes = self.wakes.entry((vantage, prefix)).or_insert_with(|| Wakes::new(since, at));
-        let scan = wakes.note(at, marks.novel != Some(false));
-        settled.then_some(scan)
-    }
-
-    fn forget_oldest_wakes(&mut self) {
-        let oldest = self.wakes.iter().min_by_key(|(key, wakes)| (wakes.last_at(), **key));
-        if let Some(key) = oldest.map(|(key, _)| *key) {
-            self.wakes.remove(&key);
-        }
-    }
-
-    fn quiet(&self, key: SenderKey) -> bool {
-        self.senders.get(&key).is_none_or(|sender| sender.usual_per_day() < QUIET_PER_DAY)
     }
 
     /// A digest that stands for a sender in the company's waiting words.
@@ -256,6 +224,7 @@ impl Engine {
         &mut self,
         observation: &Observation,
         key: &SenderKey,
+        known: Familiarity,
         path: Option<PathTrait>,
         mut marks: Marks,
         through: Option<&SenderId>,
@@ -268,9 +237,8 @@ impl Engine {
         }
         let role = self.role_of(&key.id);
         let seen = self.machine_traits(observation, &key.id);
-        let (margin, at) = (self.margin(key.vantage), observation.at);
+        let (Familiarity { settled, margin_nats: margin }, at) = (known, observation.at);
         let road = &mut self.roads[key.vantage as usize];
-        let settled = road.settled(self.settings.settling_days, at);
         let clock = &self.company.clock;
         let sender = self
             .senders
@@ -357,20 +325,6 @@ impl Engine {
             _ => MachineTraits { machine: keyed(machine.syn), helo: keyed(machine.helo), by_company: true },
         }
     }
-
-    /// Extra evidence asked for while a road is young, nats.
-    pub(super) fn margin(&self, vantage: crate::observation::Vantage) -> f64 {
-        let road = &self.roads[vantage as usize];
-        let settled = road.settled_share(self.settings.settling_days, self.now);
-        self.settings.unsettled_margin_nats * (1.0 - settled)
-    }
-}
-
-/// Whether a sender must be known before it can be accused: a server whose habits nobody has seen may be a bulk
-/// mailer with a poor list. Its accounts and clients, and addresses that should not send at all, may be accused
-/// from the first day.
-fn known_first(role: Role) -> bool {
-    matches!(role, Role::MailRelay | Role::BulkSender | Role::Application)
 }
 
 fn learn_traits(sender: &mut Sender, seen: MachineTraits, path: Option<PathTrait>) {
@@ -382,14 +336,6 @@ fn learn_traits(sender: &mut Sender, seen: MachineTraits, path: Option<PathTrait
     }
     if let Some(Some((digest, _))) = path {
         sender.traits.note(TraitKind::ReverseDomain, digest);
-    }
-}
-
-/// The block an address belongs to: IPv4 /24, IPv6 /64.
-pub(super) fn block_of(address: IpAddr) -> IpNet {
-    match address {
-        IpAddr::V4(v4) => IpNet::V4(Ipv4Net::new_assert(v4, 24).trunc()),
-        IpAddr::V6(v6) => IpNet::V6(Ipv6Net::new_assert(v6, 64).trunc()),
     }
 }
 

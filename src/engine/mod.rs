@@ -11,6 +11,7 @@
 //! ```
 
 pub mod baseline;
+pub mod blocks;
 mod contents;
 pub mod counts;
 pub mod course;
@@ -18,6 +19,7 @@ mod decide;
 pub mod detector;
 pub mod episode;
 pub mod evidence;
+mod familiarity;
 pub mod feedback;
 pub mod incident;
 mod judge;
@@ -186,6 +188,11 @@ impl Engine {
         self.incidents.values()
     }
 
+    /// How many senders are profiled.
+    pub fn sender_count(&self) -> usize {
+        self.senders.len()
+    }
+
     /// All senders, in a stable order.
     pub fn senders(&self) -> Vec<(&SenderKey, &Sender)> {
         let mut list: Vec<_> = self.senders.iter().map(|(key, sender)| (key, &**sender)).collect();
@@ -196,6 +203,24 @@ impl Engine {
     /// The model in use.
     pub fn model(&self) -> &Model {
         &self.model
+    }
+
+    /// Takes over another company and other settings. What was learned stays.
+    pub fn reconfigure(&mut self, company: Arc<Company>, settings: Settings) {
+        self.company = company;
+        self.settings = settings;
+    }
+
+    /// Says that time went on though nothing was seen: incidents that were quiet for long enough close. Before the
+    /// first observation there is no time to go on from. Replays never call this: there, only events move time.
+    pub fn advance(&mut self, now: Timestamp, out: &mut Vec<IncidentChange>) {
+        if self.now.as_micros() == i64::MIN || now <= self.now {
+            return;
+        }
+        self.now = now;
+        if self.now.hour_index() != self.swept_hour {
+            self.sweep(out);
+        }
     }
 
     /// Takes one observation; pushes what it changed.

@@ -186,12 +186,11 @@ impl Engine {
     fn unlogged_sample(&self, observation: &Observation, fact: &Reconciled) -> Sample {
         match &fact.delivery {
             Some(delivery) => {
-                let digest = delivery
-                    .forward_path
-                    .as_ref()
-                    .map(|path| self.key.digest(&[&path.address().as_bytes().to_ascii_lowercase()]));
                 let at = Observation { at: fact.seen_at, ..observation.clone() };
-                super::samples::sample(&at, delivery, digest, self.settings.recipients_named)
+                let named = self.settings.recipients_named;
+                let sample = super::samples::sample(&at, delivery, fact.recipient, named);
+                let forward_domain = sample.forward_domain.or_else(|| fact.recipient_domain.clone());
+                Sample { forward_domain, ..sample }
             }
             None => super::samples::unseen(observation, fact.seen_at, fact.responder),
         }

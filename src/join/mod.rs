@@ -11,23 +11,26 @@
 //!  log delivery ──┘   and second, or an open session with TLS └─▶ log only: the sensor never saw it
 //! ```
 //!
-//! Nothing is said of mail on which one road could not speak: while the log stood still, or before both roads
-//! were seen to agree.
+//! Nothing is said of mail on which one road could not speak: while the log or the wire stood still, or before both
+//! roads were seen to agree.
 
+pub mod coverage;
+pub mod kept;
+pub mod order;
 mod server;
 mod view;
+mod waiting;
 
-use crate::company::Company;
 use crate::limits;
 use crate::observation::{Fact, Observation, Tls, Vantage};
 use crate::time::Timestamp;
+use coverage::{Blind, Silences};
 use serde::{Deserialize, Serialize};
-use server::Server;
+use server::{Server, Tell};
 use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::net::IpAddr;
-use std::sync::Arc;
 use view::Seen;
 
 /// What the join counted.
@@ -53,21 +56,26 @@ pub struct JoinCounters {
 
 /// The join of the two roads.
 pub struct Join {
-    company: Arc<Company>,
     key: [u8; 16],
+    recipients_named: bool,
     servers: BTreeMap<IpAddr, Server>,
     wire_reached: Timestamp,
+    silences: Silences,
+    blind: Vec<Blind>,
     counters: JoinCounters,
 }
 
 impl Join {
-    /// A join that has seen nothing. Nothing an attacker chooses is hashed without `key`.
-    pub fn new(company: Arc<Company>, key: [u8; 16]) -> Join {
+    /// A join that has seen nothing. Nothing an attacker chooses is hashed without `key`. Recipients are told by
+    /// digest and domain unless they are to be named.
+    pub fn new(key: [u8; 16], recipients_named: bool) -> Join {
         Join {
-            company,
             key,
+            recipients_named,
             servers: BTreeMap::new(),
             wire_reached: Timestamp::from_micros(i64::MIN),
+            silences: Silences::default(),
+            blind: Vec::new(),
             counters: JoinCounters::default(),
         }
     }
@@ -75,6 +83,11 @@ impl Join {
     /// What was counted so far.
     pub fn counters(&self) -> JoinCounters {
         self.counters
+    }
+
+    /// Takes servers whose mail the sensor was found not to see any more.
+    pub fn take_blind(&mut self) -> Vec<Blind> {
+        std::mem::take(&mut self.blind)
     }
 
     /// Takes one observation of a road; pushes what is settled by it.
@@ -87,48 +100,63 @@ impl Join {
     }
 
     fn take_logged(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
-        let known = self.servers.len();
-        let server = match self.servers.entry(address) {
-            std::collections::btree_map::Entry::Occupied(entry) => entry.into_mut(),
-            std::collections::btree_map::Entry::Vacant(entry) => {
-                // Only mail that left makes a server: a login or a rejected client does not.
-                if !matches!(observation.fact, Fact::Delivery(_)) {
-                    return;
-                }
-                if known >= limits::JOIN_SERVERS_MAX {
-                    self.counters.servers_refused += 1;
-                    return;
-                }
-                entry.insert(Server::new(address))
+        if !self.servers.contains_key(&address) {
+            // Only mail that left makes a server: a login or a rejected client does not.
+            if !matches!(observation.fact, Fact::Delivery(_)) {
+                return;
             }
-        };
-        if let Fact::Delivery(delivery) = &observation.fact
-            && let Some(seen) = Seen::of(&self.key, observation, delivery)
-        {
-            server.logged(seen, &mut self.counters, out);
+            if self.servers.len() >= limits::JOIN_SERVERS_MAX {
+                self.counters.servers_refused += 1;
+                return;
+            }
         }
-        server.log_reaches(observation.at, &mut self.counters, out);
-        server.wire_reaches(self.wire_reached, &mut self.counters, out);
+        let (key, wire_reached) = (self.key, self.wire_reached);
+        let (server, mut tell) = self.parts(address, out);
+        if let Fact::Delivery(delivery) = &observation.fact
+            && let Some(seen) = Seen::of(&key, observation, delivery)
+        {
+            server.logged(seen, &mut tell);
+        }
+        server.log_reaches(observation.at, &mut tell);
+        server.wire_reaches(wire_reached, &mut tell);
     }
 
     fn take_passed(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
-        self.wire_reached = self.wire_reached.max(observation.at);
-        if !self.company.owns(address) && !self.servers.contains_key(&address) {
+        if observation.at > self.wire_reached {
+            self.silences.note(self.wire_reached, observation.at);
+            self.wire_reached = observation.at;
+        }
+        if !self.servers.contains_key(&address) {
             return;
         }
-        let Some(server) = self.servers.get_mut(&address) else { return };
+        let (key, wire_reached) = (self.key, self.wire_reached);
+        let (server, mut tell) = self.parts(address, out);
         match &observation.fact {
             Fact::Delivery(delivery) => {
-                if let Some(seen) = Seen::of(&self.key, observation, delivery) {
-                    server.passed(seen, &mut self.counters, out);
+                if let Some(seen) = Seen::of(&key, observation, delivery) {
+                    server.passed(seen, &mut tell);
                 }
             }
             Fact::Session(session) if session.tls == Tls::Started => {
-                server.session(observation.at, session, &mut self.counters);
+                server.session(observation.at, session, &mut tell);
             }
             _ => {}
         }
-        server.wire_reaches(self.wire_reached, &mut self.counters, out);
+        server.wire_reaches(wire_reached, &mut tell);
+    }
+
+    /// One server, and where it tells.
+    fn parts<'a>(&'a mut self, address: IpAddr, out: &'a mut Vec<Observation>) -> (&'a mut Server, Tell<'a>) {
+        let server = self.servers.entry(address).or_insert_with(|| Server::new(address));
+        server.changed = true;
+        let tell = Tell {
+            counters: &mut self.counters,
+            out,
+            blind: &mut self.blind,
+            recipients_named: self.recipients_named,
+            silences: &self.silences,
+        };
+        (server, tell)
     }
 }
 

@@ -6,12 +6,14 @@
 //! A view waits until the other road has gone on far enough past it to have spoken, and then it is settled.
 
 use super::JoinCounters;
+use super::coverage::{Blind, Coverage, Silences};
 use super::view::Seen;
+use super::waiting::{Numbered, Waiting};
 use crate::limits;
 use crate::mail::Untrusted;
 use crate::observation::{Fact, Observation, Reconciled, SenderKeys, Session, Vantage, View};
 use crate::time::Timestamp;
-use std::collections::{HashMap, VecDeque};
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// The log must have gone on so far past a packet before it is said not to know the mail, seconds: an MTA writes
@@ -35,88 +37,9 @@ const SKEW_WEIGHT: f64 = 0.05;
 /// How far a log line may lie outside a session under TLS that carried its mail, seconds.
 const SESSION_SLACK_SECONDS: f64 = 5.0;
 
-/// Views of one road that wait, oldest first, and where each forward-path stands among them.
-#[derive(Default)]
-struct Waiting {
-    views: VecDeque<Option<Seen>>,
-    /// Number of the first view in `views`; numbers never return.
-    first: u64,
-    by_path: HashMap<u64, Vec<u64>>,
-}
-
-impl Waiting {
-    /// Returns whether the oldest had to go.
-    fn push(&mut self, seen: Seen) -> bool {
-        let number = self.first + self.views.len() as u64;
-        self.by_path.entry(seen.path).or_default().push(number);
-        self.views.push_back(Some(seen));
-        self.views.len() > limits::JOIN_WAITING_MAX && self.pop().is_some()
-    }
-
-    /// The oldest one, if it still waits.
-    fn front(&mut self) -> Option<&Seen> {
-        while let Some(None) = self.views.front() {
-            self.views.pop_front();
-            self.first += 1;
-        }
-        self.views.front().and_then(Option::as_ref)
-    }
-
-    fn pop(&mut self) -> Option<Seen> {
-        self.front()?;
-        let number = self.first;
-        self.take(number)
-    }
-
-    fn take(&mut self, number: u64) -> Option<Seen> {
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let seen = self.views.get_mut(place)?.take()?;
-        if let Some(numbers) = self.by_path.get_mut(&seen.path) {
-            numbers.retain(|other| *other != number);
-            if numbers.is_empty() {
-                self.by_path.remove(&seen.path);
-            }
-        }
-        Some(seen)
-    }
-
-    fn at_path(&self, path: u64) -> impl Iterator<Item = (u64, &Seen)> {
-        let numbers = self.by_path.get(&path).map_or(&[][..], Vec::as_slice);
-        numbers.iter().filter_map(|number| {
-            let place = usize::try_from(number - self.first).ok()?;
-            Some((*number, self.views.get(place)?.as_ref()?))
-        })
-    }
-
-    /// Numbers of the views between two moments that went to a server.
-    fn between(&self, responder: IpAddr, from: Timestamp, to: Timestamp) -> Vec<u64> {
-        let here = |seen: &Seen| seen.responder().is_some_and(|other| other.to_canonical() == responder);
-        let fits = |seen: &Seen| here(seen) && (from..=to).contains(&seen.at);
-        self.views
-            .iter()
-            .zip(self.first..)
-            .filter_map(|(seen, number)| seen.as_ref().is_some_and(fits).then_some(number))
-            .collect()
-    }
-
-    fn get(&self, number: u64) -> Option<&Seen> {
-        self.views.get(usize::try_from(number.checked_sub(self.first)?).ok()?)?.as_ref()
-    }
-
-    /// Notes that a view found its session. It stays until its time is over, so that another session of the same
-    /// moment does not count as unlogged.
-    fn mark(&mut self, number: u64) -> Option<Seen> {
-        let place = usize::try_from(number.checked_sub(self.first)?).ok()?;
-        let mut seen = self.take(number)?;
-        seen.matched = true;
-        let copy = seen.clone();
-        *self.views.get_mut(place)? = Some(seen);
-        Some(copy)
-    }
-}
-
 /// A session under TLS that waits for the log.
-struct Hidden {
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Hidden {
     opened_at: Timestamp,
     ended_at: Timestamp,
     responder: IpAddr,
@@ -131,17 +54,56 @@ impl Hidden {
     }
 }
 
-/// One server.
-pub struct Server {
-    address: IpAddr,
-    wire: Waiting,
-    log: Waiting,
-    sessions: VecDeque<Hidden>,
-    settled_sessions: VecDeque<Hidden>,
+/// What is known of a server beside what waits.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Standing {
     log_reached: Option<Timestamp>,
     /// Seconds by which the log's stamps run after the packets'.
     skew_seconds: f64,
     matches: u64,
+    coverage: Coverage,
+}
+
+/// Where what is told goes, and what it may say.
+pub struct Tell<'a> {
+    /// What was counted.
+    pub counters: &'a mut JoinCounters,
+    /// What became of pieces of mail.
+    pub out: &'a mut Vec<Observation>,
+    /// Servers whose mail the sensor no longer sees.
+    pub blind: &'a mut Vec<Blind>,
+    /// Whether recipients are named.
+    pub recipients_named: bool,
+    /// Spans in which the wire said nothing at all.
+    pub silences: &'a Silences,
+}
+
+impl Tell<'_> {
+    fn piece(&mut self, at: Timestamp, view: View, seen: Seen) {
+        let seen = seen.reduced(self.recipients_named);
+        let vantage = if view == View::LogOnly { Vantage::Log } else { Vantage::Wire };
+        let fact = Fact::Reconciled(Reconciled {
+            view,
+            responder: seen.delivery.responder,
+            delivery: Some(Box::new(seen.delivery)),
+            recipient: Some(seen.path),
+            recipient_domain: seen.domain,
+            seen_at: seen.at,
+        });
+        self.out.push(Observation { at, vantage, sender: seen.sender, fact });
+    }
+}
+
+/// One server.
+pub struct Server {
+    address: IpAddr,
+    pub(super) wire: Waiting,
+    pub(super) log: Waiting,
+    pub(super) sessions: Numbered<Hidden>,
+    pub(super) settled_sessions: Numbered<Hidden>,
+    pub(super) standing: Standing,
+    /// Whether it changed since it was last stored.
+    pub(super) changed: bool,
 }
 
 impl Server {
@@ -150,57 +112,56 @@ impl Server {
             address,
             wire: Waiting::default(),
             log: Waiting::default(),
-            sessions: VecDeque::new(),
-            settled_sessions: VecDeque::new(),
-            log_reached: None,
-            skew_seconds: 0.0,
-            matches: 0,
+            sessions: Numbered::default(),
+            settled_sessions: Numbered::default(),
+            standing: Standing::default(),
+            changed: false,
         }
     }
 
     fn agrees(&self) -> bool {
-        self.matches >= MATCHES_TO_SETTLE
+        self.standing.matches >= MATCHES_TO_SETTLE
     }
 
     /// A delivery that the log has.
-    pub fn logged(&mut self, seen: Seen, counters: &mut JoinCounters, out: &mut Vec<Observation>) {
+    pub fn logged(&mut self, seen: Seen, tell: &mut Tell) {
         match self.partner(&self.wire, &seen, 1.0) {
             Some((number, view)) => {
                 if let Some(wire) = self.wire.take(number) {
-                    self.matched(wire, seen, view, counters, out);
+                    self.matched(wire, seen, view, tell);
                 }
             }
-            None => counters.evicted += u64::from(self.log.push(seen)),
+            None => tell.counters.evicted += u64::from(self.log.push(seen)),
         }
     }
 
     /// A delivery that passed the sensor.
-    pub fn passed(&mut self, seen: Seen, counters: &mut JoinCounters, out: &mut Vec<Observation>) {
+    pub fn passed(&mut self, seen: Seen, tell: &mut Tell) {
         match self.partner(&self.log, &seen, -1.0) {
             Some((number, view)) => {
                 if let Some(logged) = self.log.take(number) {
-                    self.matched(seen, logged, view, counters, out);
+                    self.matched(seen, logged, view, tell);
                 }
             }
-            None => counters.evicted += u64::from(self.wire.push(seen)),
+            None => tell.counters.evicted += u64::from(self.wire.push(seen)),
         }
     }
 
     /// A session under TLS that ended.
-    pub fn session(&mut self, ended_at: Timestamp, session: &Session, counters: &mut JoinCounters) {
+    pub fn session(&mut self, ended_at: Timestamp, session: &Session, tell: &mut Tell) {
         let messages = session.opaque.map_or(0, |opaque| opaque.messages_estimated);
         let responder = session.responder.to_canonical();
-        self.sessions.push_back(Hidden { opened_at: session.opened_at, ended_at, responder, messages });
+        self.sessions.push(Hidden { opened_at: session.opened_at, ended_at, responder, messages });
         if self.sessions.len() > limits::JOIN_SESSIONS_MAX {
-            self.sessions.pop_front();
-            counters.evicted += 1;
+            self.sessions.pop();
+            tell.counters.evicted += 1;
         }
     }
 
     /// The view of the other road that fits best: by the answer's id, else by place and second. `direction` is 1
     /// where `seen` comes from the log.
     fn partner(&self, others: &Waiting, seen: &Seen, direction: f64) -> Option<(u64, View)> {
-        let skew = direction * self.skew_seconds;
+        let skew = direction * self.standing.skew_seconds;
         let apart = |other: &Seen| (seen.at.seconds_since(other.at) - skew).abs();
         let near = if self.agrees() { NEAR_SECONDS } else { NEAR_AT_FIRST_SECONDS };
         let nearest = |fits: &dyn Fn(&Seen) -> bool, within: f64| {
@@ -216,86 +177,85 @@ impl Server {
             .or_else(|| nearest(&|other| seen.same_place(other), near).map(|n| (n, View::MatchedByPath)))
     }
 
-    fn matched(
-        &mut self,
-        wire: Seen,
-        logged: Seen,
-        view: View,
-        counters: &mut JoinCounters,
-        out: &mut Vec<Observation>,
-    ) {
+    fn matched(&mut self, wire: Seen, logged: Seen, view: View, tell: &mut Tell) {
         if view == View::MatchedByReply {
-            counters.matched_by_reply += 1;
+            tell.counters.matched_by_reply += 1;
+            let standing = &mut self.standing;
             let skew = logged.at.seconds_since(wire.at);
-            let weight = (1.0 / (self.matches + 1) as f64).max(SKEW_WEIGHT);
-            self.skew_seconds += weight * (skew - self.skew_seconds);
-            self.matches += 1;
+            let weight = (1.0 / (standing.matches + 1) as f64).max(SKEW_WEIGHT);
+            standing.skew_seconds += weight * (skew - standing.skew_seconds);
+            standing.matches += 1;
         } else {
-            counters.matched_by_path += 1;
+            tell.counters.matched_by_path += 1;
         }
-        let sender =
-            SenderKeys { account: logged.sender.account, client: logged.sender.client, ..wire.sender };
-        out.push(reconciled(wire.at.max(logged.at), sender, view, Some(wire.delivery), wire.at));
+        self.covered(wire.at, wire.responder(), false, tell);
+        let sender = SenderKeys {
+            account: logged.sender.account,
+            client: logged.sender.client,
+            ..wire.sender.clone()
+        };
+        tell.piece(wire.at.max(logged.at), view, Seen { sender, ..wire });
+    }
+
+    /// Counts a piece of mail that the log has for what the sensor sees of them.
+    fn covered(&mut self, at: Timestamp, responder: Option<IpAddr>, unseen: bool, tell: &mut Tell) {
+        if let Some(missing) = self.standing.coverage.count(at, responder, unseen) {
+            tell.blind.push(Blind { server: self.address, ..missing });
+        }
     }
 
     /// The log has gone on to `at`: packets that it should have told of by now are settled.
-    pub fn log_reaches(&mut self, at: Timestamp, counters: &mut JoinCounters, out: &mut Vec<Observation>) {
-        let before = self.log_reached.unwrap_or(at);
-        if at <= before && self.log_reached.is_some() {
+    pub fn log_reaches(&mut self, at: Timestamp, tell: &mut Tell) {
+        let before = self.standing.log_reached.unwrap_or(at);
+        if at <= before && self.standing.log_reached.is_some() {
             return;
         }
-        self.log_reached = Some(at);
+        self.standing.log_reached = Some(at);
         let spoke = at.seconds_since(before) <= LOG_SILENCE_SECONDS;
-        let due = at.plus_seconds(-LOG_GRACE_SECONDS - self.skew_seconds.max(0.0));
-        self.settle_sessions(due, spoke, at, counters, out);
+        let due = at.plus_seconds(-LOG_GRACE_SECONDS - self.standing.skew_seconds.max(0.0));
+        self.settle_sessions(due, spoke, at, tell);
         while self.wire.front().is_some_and(|seen| seen.at <= due) {
             let Some(seen) = self.wire.pop() else { break };
             if spoke && self.agrees() {
-                counters.wire_only += 1;
-                out.push(reconciled(at, seen.sender, View::WireOnly, Some(seen.delivery), seen.at));
+                tell.counters.wire_only += 1;
+                tell.piece(at, View::WireOnly, seen);
             } else {
-                counters.unsettled += 1;
+                tell.counters.unsettled += 1;
             }
         }
     }
 
-    fn settle_sessions(
-        &mut self,
-        due: Timestamp,
-        spoke: bool,
-        at: Timestamp,
-        counters: &mut JoinCounters,
-        out: &mut Vec<Observation>,
-    ) {
+    fn settle_sessions(&mut self, due: Timestamp, spoke: bool, at: Timestamp, tell: &mut Tell) {
         while self.sessions.front().is_some_and(|hidden| hidden.ended_at <= due) {
-            let Some(hidden) = self.sessions.pop_front() else { break };
-            let (from, to) = hidden.span(self.skew_seconds, SESSION_SLACK_SECONDS);
+            let Some(hidden) = self.sessions.pop() else { break };
+            let (from, to) = hidden.span(self.standing.skew_seconds, SESSION_SLACK_SECONDS);
             let near = self.log.between(hidden.responder, from, to);
             let mine = self.nearest_messages(&hidden, &near);
-            self.matches += u64::from(!mine.is_empty());
+            self.standing.matches += u64::from(!mine.is_empty());
             if near.is_empty() && hidden.messages > 0 {
-                self.unlogged_session(&hidden, spoke, at, counters, out);
+                self.unlogged_session(&hidden, spoke, at, tell);
             } else if mine.is_empty() {
-                counters.unsettled += u64::from(hidden.messages);
+                tell.counters.unsettled += u64::from(hidden.messages);
             }
             for number in mine {
                 let Some(seen) = self.log.mark(number) else { continue };
-                counters.matched_by_session += 1;
-                out.push(reconciled(at, seen.sender, View::MatchedBySession, Some(seen.delivery), seen.at));
+                tell.counters.matched_by_session += 1;
+                self.covered(seen.at, seen.responder(), false, tell);
+                tell.piece(at, View::MatchedBySession, seen);
             }
-            self.settled_sessions.push_back(hidden);
+            self.settled_sessions.push(hidden);
         }
     }
 
     /// Lines of as many messages as the session seems to have carried, nearest to it first. A message to several
     /// recipients has several lines with one queue id.
     fn nearest_messages(&self, hidden: &Hidden, near: &[u64]) -> Vec<u64> {
-        let (from, to) = hidden.span(self.skew_seconds, 0.0);
+        let (from, to) = hidden.span(self.standing.skew_seconds, 0.0);
         let outside = |at: Timestamp| from.seconds_since(at).max(at.seconds_since(to)).max(0.0);
         let mut waiting: Vec<(f64, u64, Option<&Untrusted>)> = near
             .iter()
             .filter_map(|number| {
-                let seen = self.log.get(*number).filter(|seen| !seen.matched)?;
+                let seen = self.log.views.get(*number).filter(|seen| !seen.matched)?;
                 Some((outside(seen.at), *number, seen.delivery.queue_id.as_ref()))
             })
             .collect();
@@ -314,74 +274,67 @@ impl Server {
         mine
     }
 
-    fn unlogged_session(
-        &self,
-        hidden: &Hidden,
-        spoke: bool,
-        at: Timestamp,
-        counters: &mut JoinCounters,
-        out: &mut Vec<Observation>,
-    ) {
+    fn unlogged_session(&self, hidden: &Hidden, spoke: bool, at: Timestamp, tell: &mut Tell) {
         if !spoke || !self.agrees() {
-            counters.unsettled += u64::from(hidden.messages);
+            tell.counters.unsettled += u64::from(hidden.messages);
             return;
         }
         for _ in 0..hidden.messages.min(limits::JOIN_HIDDEN_MESSAGES_MAX) {
-            counters.wire_only += 1;
+            tell.counters.wire_only += 1;
+            let fact = Fact::Reconciled(Reconciled {
+                view: View::WireOnly,
+                delivery: None,
+                responder: Some(hidden.responder),
+                recipient: None,
+                recipient_domain: None,
+                seen_at: hidden.ended_at,
+            });
             let sender = SenderKeys { address: Some(self.address), ..SenderKeys::default() };
-            let mut fact = reconciled(at, sender, View::WireOnly, None, hidden.ended_at);
-            if let Fact::Reconciled(fact) = &mut fact.fact {
-                fact.responder = Some(hidden.responder);
-            }
-            out.push(fact);
+            tell.out.push(Observation { at, vantage: Vantage::Wire, sender, fact });
         }
     }
 
     /// The wire has gone on to `at`: lines whose mail should have passed by now are settled.
-    pub fn wire_reaches(&mut self, at: Timestamp, counters: &mut JoinCounters, out: &mut Vec<Observation>) {
-        let due = at.plus_seconds(self.skew_seconds - WIRE_GRACE_SECONDS);
+    pub fn wire_reaches(&mut self, at: Timestamp, tell: &mut Tell) {
+        let due = at.plus_seconds(self.standing.skew_seconds - WIRE_GRACE_SECONDS);
         while self.log.front().is_some_and(|seen| seen.at <= due) {
             let Some(seen) = self.log.pop() else { break };
             if seen.matched {
                 continue;
             }
             if self.in_a_session(&seen) {
-                counters.matched_by_session += 1;
-                out.push(reconciled(at, seen.sender, View::MatchedBySession, Some(seen.delivery), seen.at));
-            } else if self.agrees() && seen.class == 2 {
-                counters.log_only += 1;
-                out.push(reconciled(at, seen.sender, View::LogOnly, Some(seen.delivery), seen.at));
+                tell.counters.matched_by_session += 1;
+                self.covered(seen.at, seen.responder(), false, tell);
+                tell.piece(at, View::MatchedBySession, seen);
+            } else if self.agrees() && self.should_have_passed(&seen, tell.silences) {
+                tell.counters.log_only += 1;
+                self.covered(seen.at, seen.responder(), true, tell);
+                tell.piece(at, View::LogOnly, seen);
             } else {
-                counters.unsettled += 1;
+                tell.counters.unsettled += 1;
             }
         }
         let old = at.plus_seconds(-2.0 * WIRE_GRACE_SECONDS);
         while self.settled_sessions.front().is_some_and(|hidden| hidden.ended_at < old)
             || self.settled_sessions.len() > limits::JOIN_SESSIONS_MAX
         {
-            self.settled_sessions.pop_front();
+            self.settled_sessions.pop();
         }
+    }
+
+    /// Whether the log tells of mail that must pass the sensor: another machine took it, while the wire spoke.
+    fn should_have_passed(&self, seen: &Seen, silences: &Silences) -> bool {
+        let away = seen.responder().is_some_and(|to| !to.is_loopback() && to.to_canonical() != self.address);
+        let on_the_wire = seen.at.plus_seconds(-self.standing.skew_seconds);
+        seen.class == 2 && away && !silences.hold(on_the_wire)
     }
 
     /// Whether a line belongs to a session under TLS that carried more messages than it seemed to.
     fn in_a_session(&self, seen: &Seen) -> bool {
         let Some(responder) = seen.responder() else { return false };
-        self.settled_sessions.iter().any(|hidden| {
-            let (from, to) = hidden.span(self.skew_seconds, SESSION_SLACK_SECONDS);
+        self.settled_sessions.iter().any(|(_, hidden)| {
+            let (from, to) = hidden.span(self.standing.skew_seconds, SESSION_SLACK_SECONDS);
             hidden.responder == responder.to_canonical() && (from..=to).contains(&seen.at)
         })
     }
-}
-
-fn reconciled(
-    at: Timestamp,
-    sender: SenderKeys,
-    view: View,
-    delivery: Option<crate::observation::Delivery>,
-    seen_at: Timestamp,
-) -> Observation {
-    let responder = delivery.as_ref().and_then(|delivery| delivery.responder);
-    let vantage = if view == View::LogOnly { Vantage::Log } else { Vantage::Wire };
-    let fact = Fact::Reconciled(Reconciled { view, delivery: delivery.map(Box::new), responder, seen_at });
-    Observation { at, vantage, sender, fact }
 }

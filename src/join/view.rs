@@ -3,9 +3,11 @@
 //! *In*: a delivery. *Out*: [`Seen`]. *Bound*: fixed size beside the delivery itself. *Spec*: RFC 5321 section 4.2.
 
 use super::keyed;
-use crate::mail::{EnhancedStatus, Reply};
+use crate::limits;
+use crate::mail::{EnhancedStatus, Reply, ReversePath, Untrusted, redact_reply, redact_reverse_path};
 use crate::observation::{Delivery, Observation, SenderKeys};
 use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
 /// Letters and digits of an answer that are compared: logs cut long answers at different places.
@@ -14,7 +16,7 @@ const ANSWER_LETTERS_MAX: usize = 120;
 const ANSWER_LETTERS_MIN: usize = 8;
 
 /// One delivery as one road saw it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Seen {
     /// Event time.
     pub at: Timestamp,
@@ -24,6 +26,8 @@ pub struct Seen {
     pub delivery: Delivery,
     /// Keyed digest of the forward-path.
     pub path: u64,
+    /// Its domain.
+    pub domain: Option<Untrusted>,
     /// Class of the answer: 2, 4 or 5.
     pub class: u16,
     /// Keyed digest of the answer's letters and digits; `None` where they hold no id.
@@ -35,7 +39,8 @@ pub struct Seen {
 impl Seen {
     /// `None` where no forward-path or no server's answer was seen: there is nothing to compare.
     pub fn of(key: &[u8; 16], observation: &Observation, delivery: &Delivery) -> Option<Seen> {
-        let path = delivery.forward_path.as_ref()?.address().as_bytes().to_ascii_lowercase();
+        let mailbox = delivery.forward_path.as_ref()?;
+        let path = mailbox.address().as_bytes().to_ascii_lowercase();
         let reply = delivery.reply.as_ref()?;
         // A log also gives answers that no server gave: its own, without a code.
         let class = reply.code? / 100;
@@ -44,10 +49,28 @@ impl Seen {
             sender: observation.sender.clone(),
             delivery: delivery.clone(),
             path: keyed(key, &[&path]),
+            domain: Some(Untrusted::bounded(mailbox.domain(), limits::PATH_BYTES_MAX)),
             class,
             answer: letters(reply).map(|letters| keyed(key, &[&letters])),
             matched: false,
         })
+    }
+
+    /// What may be stored and told of it: without the recipient's name, unless names are asked for. Once or twice
+    /// makes no difference.
+    pub fn reduced(mut self, recipients_named: bool) -> Seen {
+        if recipients_named {
+            return self;
+        }
+        let to = self.delivery.forward_path.take();
+        if let Some(ReversePath::Mailbox(from)) = &self.delivery.reverse_path {
+            let address = redact_reverse_path(from.address(), to.as_ref());
+            self.delivery.reverse_path = Some(ReversePath::parse(address.as_bytes()));
+        }
+        if let Some(text) = self.delivery.reply.as_mut().and_then(|reply| reply.text.as_mut()) {
+            *text = redact_reply(text, to.as_ref());
+        }
+        self
     }
 
     /// The server, where it was seen.

@@ -9,6 +9,7 @@
 //!  m/HEX      one message, with its generation
 //!  d/GEN/N    recipients that were deferred in a generation, N-th piece
 //!  s/NAME     one source: the time it has reached, and its dialect
+//!  t/HEX/NAME one session of a source that is under way
 //! ```
 
 use super::queue::{OpenMessage, Queue};
@@ -179,19 +180,34 @@ fn restore_deferred(queue: &mut Queue, changes: &mut Changes, rest: &str, note: 
     }
 }
 
-fn encode(value: &impl Serialize) -> Vec<u8> {
+/// The note of a session.
+pub(super) fn session_name(id: &[u8], source: &str) -> String {
+    format!("t/{}/{source}", hex_of(id))
+}
+
+/// Id and source of a session's note; `None` for other notes.
+pub(super) fn session_of(name: &str) -> Option<(Vec<u8>, &str)> {
+    let (id, source) = name.strip_prefix("t/")?.split_once('/')?;
+    Some((bytes_of(id)?, source))
+}
+
+pub(super) fn encode(value: &impl Serialize) -> Vec<u8> {
     postcard::to_allocvec(value).unwrap_or_default()
 }
 
-fn decode<T: DeserializeOwned>(note: &[u8]) -> Option<T> {
+pub(super) fn decode<T: DeserializeOwned>(note: &[u8]) -> Option<T> {
     postcard::from_bytes(note).ok()
 }
 
 fn message_name(key: &[u8]) -> String {
+    format!("m/{}", hex_of(key))
+}
+
+fn hex_of(bytes: &[u8]) -> String {
     use std::fmt::Write;
-    key.iter().fold(String::from("m/"), |mut name, byte| {
-        let _ = write!(name, "{byte:02x}");
-        name
+    bytes.iter().fold(String::new(), |mut hex, byte| {
+        let _ = write!(hex, "{byte:02x}");
+        hex
     })
 }
 

@@ -109,6 +109,8 @@ struct Source {
     clock: Clock,
     memory: Memory,
     name: Box<[u8]>,
+    /// The machine of lines that name none.
+    machine: Box<[u8]>,
 }
 
 /// The machine a line speaks for.
@@ -150,15 +152,23 @@ impl LogRoad {
 
     /// Adds an input.
     pub fn add_source(&mut self, source: LogSource) -> SourceId {
-        let patterns = source.dialect.and_then(|dialect| dialect.patterns);
-        self.sources.push(Source {
-            dialect: source.dialect,
-            recognised: None,
-            clock: Clock::new(source.zone, source.modified_at),
-            memory: Memory { patterns, ..Memory::default() },
-            name: source.name.into_bytes().into(),
-        });
+        self.sources.push(Source::of(source));
         SourceId(self.sources.len() - 1)
+    }
+
+    /// Reads an input in another way from the next line on.
+    pub fn replace_source(&mut self, id: SourceId, source: LogSource) {
+        if let Some(old) = self.sources.get_mut(id.0) {
+            *old = Source::of(source);
+            old.memory.sessions.keep();
+        }
+    }
+
+    /// Says whose log a source is, for lines that do not name their machine.
+    pub fn name_machine(&mut self, source: SourceId, host: &str) {
+        if let Some(source) = self.sources.get_mut(source.0) {
+            source.machine = host.as_bytes().into();
+        }
     }
 
     /// Says what time it is, for inputs that are read as they are written: stamps later than that by more
@@ -168,6 +178,12 @@ impl LogRoad {
         for source in &mut self.sources {
             source.clock.set_now(now);
         }
+    }
+
+    /// From the next line on, another company's mail is looked for.
+    pub fn set_company(&mut self, company: Arc<Company>) {
+        self.company = company;
+        self.machines.clear();
     }
 
     /// The dialect of an input that begins with `head` (after decompression; a few KiB suffice). `None`
@@ -224,6 +240,15 @@ impl LogRoad {
     /// Makes this road, whose sources were added, what an earlier one was, by the notes that were taken there
     /// ([`LogRoad::take_changes`]). Without notes it begins anew. From now on changes are noted.
     pub fn restore(&mut self, notes: Vec<Note>) {
+        for source in &mut self.sources {
+            source.memory.sessions.keep();
+        }
+        for (name, note) in &notes {
+            let Some((id, source)) = kept::session_of(name) else { continue };
+            if let Some(source) = self.sources.iter_mut().find(|known| *known.name == *source.as_bytes()) {
+                source.memory.sessions.restore(&id, note);
+            }
+        }
         let kept = kept::restore(&mut self.queue, notes);
         for source in &mut self.sources {
             let name = String::from_utf8_lossy(&source.name);
@@ -246,7 +271,13 @@ impl LogRoad {
             };
             (String::from_utf8_lossy(&source.name).into_owned(), kept)
         });
-        kept::take(&mut self.queue, sources)
+        let mut notes = kept::take(&mut self.queue, sources);
+        for source in &mut self.sources {
+            let name = String::from_utf8_lossy(&source.name);
+            let changes = source.memory.sessions.take_changes().into_iter();
+            notes.extend(changes.map(|(id, note)| (kept::session_name(&id, &name), note)));
+        }
+        notes
     }
 
     /// Says that no more lines come.
@@ -285,7 +316,7 @@ impl LogRoad {
             return Fate::Unparsed;
         }
         source.clock.advance(at);
-        let machine = machine_of(&mut self.machines, &self.company, head.host.unwrap_or(&source.name));
+        let machine = machine_of(&mut self.machines, &self.company, head.host.unwrap_or(&source.machine));
         let mut joining = Joining {
             company: &self.company,
             queue: &mut self.queue,
@@ -305,6 +336,18 @@ impl LogRoad {
 }
 
 impl Source {
+    fn of(source: LogSource) -> Source {
+        let patterns = source.dialect.and_then(|dialect| dialect.patterns);
+        Source {
+            dialect: source.dialect,
+            recognised: None,
+            clock: Clock::new(source.zone, source.modified_at),
+            memory: Memory { patterns, ..Memory::default() },
+            machine: source.name.as_bytes().into(),
+            name: source.name.into_bytes().into(),
+        }
+    }
+
     /// Whether its lines may carry passwords.
     fn is_verbatim(&self) -> bool {
         self.dialect.or(self.recognised).is_some_and(|dialect| dialect.verbatim)

@@ -4,13 +4,15 @@
 //! `limits::LOG_SESSION_BYTES_MAX` octets a generation, two generations; what is forgotten leaves facts
 //! unknown, never wrong. *Spec*: none.
 
+use super::kept::{decode, encode};
 use crate::limits;
 use crate::mail::Reply;
-use std::collections::{HashMap, VecDeque};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::net::IpAddr;
 
 /// What the lines of one session said so far.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub(crate) struct Session {
     /// The other side.
     pub(super) peer: Option<IpAddr>,
@@ -33,7 +35,7 @@ pub(crate) struct Session {
 }
 
 /// One forward-path of a session.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Recipient {
     pub(super) forward_path: Box<[u8]>,
     /// Whether RCPT was accepted.
@@ -41,7 +43,7 @@ pub(super) struct Recipient {
 }
 
 /// A command whose answer is to come.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Pending {
     Mail,
     Rcpt(Box<[u8]>),
@@ -52,7 +54,7 @@ pub(super) enum Pending {
 }
 
 /// What a client says that is no command.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Awaited {
     #[default]
     Command,
@@ -86,15 +88,63 @@ pub(crate) struct Sessions {
     young: HashMap<Box<[u8]>, Session>,
     old: HashMap<Box<[u8]>, Session>,
     young_bytes: usize,
+    /// `None` where nothing is kept.
+    changes: Option<Changes>,
+}
+
+/// What must be noted of the sessions of a source.
+#[derive(Clone, Debug, Default)]
+struct Changes {
+    /// Ids of sessions that may have changed, or ended, since this was last asked.
+    changed: BTreeSet<Box<[u8]>>,
+    /// Ids of sessions of which a note is kept.
+    noted: BTreeSet<Box<[u8]>>,
 }
 
 impl Sessions {
+    /// From now on changes are noted.
+    pub(super) fn keep(&mut self) {
+        self.changes = Some(Changes::default());
+    }
+
+    /// Takes back a session that was noted.
+    pub(super) fn restore(&mut self, id: &[u8], note: &[u8]) {
+        if let Some(changes) = &mut self.changes {
+            changes.noted.insert(id.into());
+        }
+        if let Some(session) = decode::<Session>(note) {
+            *self.get_or_begin(id) = session;
+        }
+    }
+
+    /// What changed: a note for each session, an empty one for each that is gone.
+    pub(super) fn take_changes(&mut self) -> Vec<(Box<[u8]>, Vec<u8>)> {
+        let Some(changes) = &mut self.changes else { return Vec::new() };
+        let mut notes = Vec::new();
+        for id in std::mem::take(&mut changes.changed) {
+            if let Some(session) = self.young.get(&id) {
+                changes.noted.insert(id.clone());
+                notes.push((id, encode(session)));
+            } else if changes.noted.remove(&id) {
+                notes.push((id, Vec::new()));
+            }
+        }
+        notes
+    }
+
+    fn mark(&mut self, id: &[u8]) {
+        if let Some(changes) = self.changes.as_mut().filter(|changes| !changes.changed.contains(id)) {
+            changes.changed.insert(id.into());
+        }
+    }
+
     /// The session of an id, where there is one.
     pub(super) fn get(&mut self, id: &[u8]) -> Option<&mut Session> {
         if !self.young.contains_key(id) {
             let (id, session) = self.old.remove_entry(id)?;
             self.young.insert(id, session);
         }
+        self.mark(id);
         self.young.get_mut(id)
     }
 
@@ -104,10 +154,19 @@ impl Sessions {
             && (self.young.len() >= limits::LOG_SESSIONS_MAX
                 || self.young_bytes >= limits::LOG_SESSION_BYTES_MAX)
         {
-            self.old = std::mem::take(&mut self.young);
-            self.young_bytes = 0;
+            self.forget_old();
         }
+        self.mark(id);
         self.young.entry(id.into()).or_default()
+    }
+
+    /// What was not asked for during a whole generation goes.
+    fn forget_old(&mut self) {
+        let gone = std::mem::replace(&mut self.old, std::mem::take(&mut self.young));
+        self.young_bytes = 0;
+        if let Some(changes) = &mut self.changes {
+            changes.changed.extend(gone.into_keys());
+        }
     }
 
     /// Begins a session anew.
@@ -142,6 +201,7 @@ impl Sessions {
 
     /// Forgets a session that ended.
     pub(super) fn remove(&mut self, id: &[u8]) -> Option<Session> {
+        self.mark(id);
         self.young.remove(id).or_else(|| self.old.remove(id))
     }
 }

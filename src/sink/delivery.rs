@@ -176,6 +176,14 @@ enum Next {
     Idle,
 }
 
+/// Waits for an order to finish, however late it comes, and then for its moment.
+async fn time_is_up(mut orders: watch::Receiver<Orders>) {
+    let ordered = orders.wait_for(|orders| orders.finish_by.is_some()).await;
+    if let Some(by) = ordered.ok().and_then(|orders| orders.finish_by) {
+        tokio::time::sleep_until(by.into()).await;
+    }
+}
+
 impl Driver {
     fn run(mut self) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
@@ -196,6 +204,7 @@ impl Driver {
             if orders.finish_by.is_some_and(|by| Instant::now() >= by) {
                 return;
             }
+            let out_of_time = time_is_up(self.orders.clone());
             let step = async {
                 match self.step().await {
                     Ok(next) => next,
@@ -203,12 +212,10 @@ impl Driver {
                 }
             };
             // What hangs when time is up is dropped; nothing was noted of it, so it is sent again.
-            let next = match orders.finish_by {
-                Some(by) => match tokio::time::timeout_at(by.into(), step).await {
-                    Ok(next) => next,
-                    Err(_) => return,
-                },
-                None => step.await,
+            let next = tokio::select! {
+                biased;
+                next = step => next,
+                () = out_of_time => return,
             };
             match next {
                 Next::Go => {}

@@ -14,6 +14,7 @@ pub mod elastic;
 pub mod file;
 pub mod http;
 pub mod mail;
+mod needs;
 mod plain;
 pub mod secret;
 pub mod splunk;
@@ -22,6 +23,7 @@ mod sys;
 pub mod syslog;
 pub mod webhook;
 
+pub use needs::Needs;
 pub use plain::Sink;
 
 use crate::alert::{self, Alert, Format};

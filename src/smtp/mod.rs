@@ -201,6 +201,21 @@ impl WireRoad {
         self.counters.fragments = self.fragments.counters();
     }
 
+    /// Says that nothing more comes from before `now`, though no packet says so: what was silent for too long ends.
+    pub fn quiet_until(&mut self, now: Timestamp, out: &mut Vec<Observation>) {
+        self.expire(now, out);
+    }
+
+    /// From the next connection on, another company's mail is looked for.
+    pub fn set_company(&mut self, company: Arc<Company>) {
+        self.company = company;
+    }
+
+    /// From the next packet on, these settings hold.
+    pub fn set_settings(&mut self, settings: WireSettings) {
+        self.settings = settings;
+    }
+
     /// The input ended: closes what is open.
     pub fn finish(&mut self, out: &mut Vec<Observation>) {
         for class in [Class::Established, Class::Fleeting] {

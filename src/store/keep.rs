@@ -154,6 +154,13 @@ impl Store {
         Ok((pages * pragma("page_size")?).max(0) as u64)
     }
 
+    /// Alerts behind a place in the outbox.
+    pub fn alerts_behind(&self, seq: i64) -> Result<u64, StoreError> {
+        let count = "SELECT COUNT(*) FROM alert WHERE seq > ?1";
+        let count = self.connection.query_row(count, [seq], |row| row.get::<_, i64>(0));
+        count.map(|count| count.max(0) as u64).map_err(StoreError::database(&self.path))
+    }
+
     /// A counter that outlives restarts; 0 where nothing was counted yet.
     pub fn counter(&self, name: &str) -> Result<u64, StoreError> {
         let value: Option<i64> = self

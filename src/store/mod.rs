@@ -7,6 +7,7 @@
 pub mod actions;
 mod checkpoint;
 mod damage;
+pub mod domains;
 mod durable;
 mod error;
 pub mod keep;
@@ -25,7 +26,10 @@ use crate::engine::Engine;
 use crate::engine::memory::InstallKey;
 use crate::engine::persist::{SharedChange, StoredShared};
 use crate::engine::sender::{SenderId, SenderKey};
+use crate::observation::Delivery;
+use crate::time::Timestamp;
 use actions::Obeyed;
+use domains::Mixes;
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior, params};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -44,6 +48,8 @@ pub struct Store {
     pub key: InstallKey,
     /// What the store got over while it was opened. The caller makes alerts of it ([`Trouble::alert`]).
     pub troubles: Vec<Trouble>,
+    /// Which domains senders wrote to since that was last written.
+    mixes: Mixes,
     /// What a failed commit did not get to disk; the next one takes it along.
     unsaved: Unsaved,
     /// Whether the log still holds what was cleared.
@@ -145,6 +151,8 @@ pub struct Moment<'a> {
     pub obeyed: &'a [Obeyed],
     /// Senders that the engine forgot: their state goes.
     pub forgotten: &'a [SenderId],
+    /// Whether nothing comes after it: what was let wait for a later commit is written now.
+    pub last: bool,
 }
 
 impl Store {
@@ -177,6 +185,7 @@ impl Store {
             path,
             key,
             troubles,
+            mixes: Mixes::default(),
             unsaved: Unsaved::default(),
             log_to_cut: false,
             _lock: Some(lock),
@@ -198,6 +207,7 @@ impl Store {
             path,
             key,
             troubles: Vec::new(),
+            mixes: Mixes::default(),
             unsaved: Unsaved::default(),
             log_to_cut: false,
             checkpointer: None,
@@ -262,6 +272,7 @@ impl Store {
         for id in moment.forgotten {
             self.unsaved.senders.retain(|key, _| key.id != *id);
             self.unsaved.summaries.forget(id);
+            self.mixes.forget(id);
         }
         self.unsaved.forgotten.extend_from_slice(moment.forgotten);
         for (sender, state) in engine.take_changed() {
@@ -279,7 +290,8 @@ impl Store {
         }
         self.unsaved.obeyed.extend_from_slice(moment.obeyed);
         self.unsaved.shared.push(engine.take_shared());
-        self.write().map_err(StoreError::database(&self.path))?;
+        let mixes = self.write(moment.last).map_err(StoreError::database(&self.path))?;
+        self.mixes.written(mixes);
         self.unsaved = Unsaved::default();
         if let Some(checkpointer) = &self.checkpointer {
             checkpointer.committed(&self.connection);
@@ -287,8 +299,15 @@ impl Store {
         Ok(())
     }
 
-    fn write(&mut self) -> rusqlite::Result<()> {
+    /// Counts the recipient of a delivery for a sender, for the next commit.
+    pub fn count_domain(&mut self, sender: SenderKey, at: Timestamp, delivery: &Delivery) {
+        self.mixes.count(sender, at, delivery);
+    }
+
+    /// Returns how many of the waiting mixes were written.
+    fn write(&mut self, last: bool) -> rusqlite::Result<usize> {
         let key = self.key;
+        let mixes;
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         {
             for id in &self.unsaved.forgotten {
@@ -326,8 +345,13 @@ impl Store {
                 put.execute(params![row.series, row.at, row.value])?;
             }
             self.unsaved.write_counts(&transaction)?;
+            mixes = self.mixes.write(&transaction, &key, last)?;
+            if self.mixes.left_out > 0 {
+                keep::count(&transaction, "domain_mixes_left_out", self.mixes.left_out)?;
+            }
         }
-        transaction.commit()
+        transaction.commit()?;
+        Ok(mixes)
     }
 
     /// Where an input was read up to.

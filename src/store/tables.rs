@@ -22,7 +22,7 @@ const APPLICATION_ID: i64 = 0x5052_5456;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Steps from one version to the next; the first makes the tables. A released step is never changed.
-const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2, to_3];
+const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2, to_3, to_4];
 
 fn to_1(transaction: &Transaction, _: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch(
@@ -172,6 +172,16 @@ fn to_3(transaction: &Transaction, key: &InstallKey) -> rusqlite::Result<()> {
          DROP TABLE every_alert;",
     )?;
     super::summary::rebuild(transaction, key)
+}
+
+/// Which domains a sender writes to.
+fn to_4(transaction: &Transaction, _: &InstallKey) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE sender_domains (key BLOB PRIMARY KEY, domains BLOB NOT NULL) STRICT, WITHOUT ROWID;
+         CREATE TRIGGER domains_without_sender AFTER DELETE ON sender BEGIN
+             DELETE FROM sender_domains WHERE key = OLD.key;
+         END;",
+    )
 }
 
 /// A keyed seal over the parts of a row.

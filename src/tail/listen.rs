@@ -20,6 +20,7 @@ use std::sync::mpsc::{SyncSender, TrySendError};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpSocket, TcpStream, UdpSocket};
+use tokio::runtime::Runtime;
 use tokio::sync::{Notify, Semaphore};
 
 /// Largest datagram, bytes.
@@ -50,19 +51,36 @@ impl Drop for Hold {
     }
 }
 
-/// Listens from now on. Gives the address too: port 0 asks for any.
-pub fn listen(settings: &ListenSettings) -> Result<(Stream, SocketAddr), TailError> {
-    let name = settings.address.to_string();
-    let (stream, sender, losses) = Stream::new(None);
-    let (settings, over, ends) = (settings.clone(), AtomicBool::new(false), Notify::new());
-    let shared = Arc::new(Shared { settings, sender, losses, over, ends });
-    let open = || -> io::Result<SocketAddr> {
+/// A socket that is open, on which nobody listens yet.
+pub struct Bound {
+    settings: ListenSettings,
+    runtime: Runtime,
+    socket: Socket,
+    /// Where it is open: port 0 asks for any.
+    pub address: SocketAddr,
+}
+
+/// Opens the socket. What comes waits in it until [`Bound::listen`].
+pub fn bind(settings: &ListenSettings) -> Result<Bound, TailError> {
+    let open = || -> io::Result<Bound> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         let context = runtime.enter();
-        let socket = Socket::open(&shared.settings)?;
+        let socket = Socket::open(settings)?;
         drop(context);
         let address = socket.address()?;
-        let shared = Arc::clone(&shared);
+        Ok(Bound { settings: settings.clone(), runtime, socket, address })
+    };
+    open().map_err(|error| file_error(&settings.address.to_string(), &error))
+}
+
+impl Bound {
+    /// Listens from now on, on a thread of its own.
+    pub fn listen(self) -> Stream {
+        let Bound { settings, runtime, socket, .. } = self;
+        let (stream, sender, losses) = Stream::new(None);
+        let (over, ends) = (AtomicBool::new(false), Notify::new());
+        let shared = Arc::new(Shared { settings, sender, losses, over, ends });
+        let held = Arc::clone(&shared);
         std::thread::spawn(move || {
             runtime.block_on(async {
                 tokio::select! {
@@ -71,10 +89,15 @@ pub fn listen(settings: &ListenSettings) -> Result<(Stream, SocketAddr), TailErr
                 }
             });
         });
-        Ok(address)
-    };
-    let address = open().map_err(|error| file_error(&name, &error))?;
-    Ok((stream.guarded(Hold(shared)), address))
+        stream.guarded(Hold(held))
+    }
+}
+
+/// Opens the socket and listens at once. Gives the address too: port 0 asks for any.
+pub fn listen(settings: &ListenSettings) -> Result<(Stream, SocketAddr), TailError> {
+    let bound = bind(settings)?;
+    let address = bound.address;
+    Ok((bound.listen(), address))
 }
 
 enum Socket {

@@ -27,7 +27,7 @@ pub use follow::{FollowCounters, Follower};
 pub use framing::Framing;
 pub use inlet::{Inlet, InletCounters, Merge, TakeLines};
 pub use journal::follow as follow_journal;
-pub use listen::listen;
+pub use listen::{Bound, bind, listen};
 pub use packing::Packing;
 pub use stream::{Stream, StreamCounters};
 pub use wake::wake_on_change;

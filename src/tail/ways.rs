@@ -29,6 +29,9 @@ pub struct LogConfig {
     pub dialect: Option<String>,
     /// Time zone of stamps that name none. Default: the company's.
     pub time_zone: Option<String>,
+    /// The machine whose log it is, by the name of its `[[host]]`; for logs whose lines name no machine, such as
+    /// Exim's own. Default: the source's name.
+    pub host: Option<String>,
 }
 
 /// One way in, checked.

@@ -18,6 +18,7 @@ mod incident;
 mod incidents;
 mod live;
 mod login;
+pub mod metrics;
 mod now;
 mod openapi;
 mod page;
@@ -42,6 +43,7 @@ use axum::http::request::Parts;
 use axum::routing::{get, post};
 use ipnet::IpNet;
 use maud::Markup;
+use std::net::TcpListener;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -70,6 +72,7 @@ pub struct Dashboard {
     reading: reading::Reading,
     live: live::Live,
     blocks: blocks::Cache,
+    vitals: metrics::Published,
 }
 
 impl Dashboard {
@@ -82,15 +85,26 @@ impl Dashboard {
             reading,
             live: live::Live::new(),
             blocks: blocks::Cache::default(),
+            vitals: metrics::Published::default(),
             about,
         })
     }
 
-    /// Serves it on a thread of its own. `more` are routes of other stages, such as `/metrics`; they pass the same
-    /// guard.
+    /// Shows the vitals of the sensor that runs in the same process.
+    pub fn with_vitals(self, vitals: metrics::Published) -> Dashboard {
+        Dashboard { vitals, ..self }
+    }
+
+    /// Listens where the settings say, and serves on a thread of its own. `more` are routes of other stages, such as
+    /// `/metrics`; they pass the same guard.
     pub fn start(self, more: Router) -> std::io::Result<Running> {
-        let listen = self.settings.listen;
-        server::start(listen, move || self.routes(more))
+        let listener = TcpListener::bind(self.settings.listen)?;
+        self.start_on(listener, more)
+    }
+
+    /// The same on a port that is open already.
+    pub fn start_on(self, listener: TcpListener, more: Router) -> std::io::Result<Running> {
+        server::start(listener, move || self.routes(more))
     }
 
     fn routes(self, more: Router) -> Router {

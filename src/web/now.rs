@@ -4,9 +4,11 @@
 
 use super::chart::{self, Instant};
 use super::incidents::list;
+use super::metrics::Vitals;
 use super::page::{self, count};
 use super::reading::{Trouble, wall_clock};
 use super::{Dashboard, Viewer, expected};
+use crate::health::SourceKind;
 use crate::observation::Vantage;
 use crate::store::StoreError;
 use crate::store::read::{IncidentFilter, IncidentSummary, Listed, Page, Reader, SinkState};
@@ -120,7 +122,7 @@ fn content(dashboard: &Dashboard, mut answers: Answers, title: &str) -> Markup {
             }
         }
         div.columns {
-            (sight(&answers.roads, newest, dashboard.about.watched))
+            (sight(&answers.roads, newest, dashboard))
             (voice(&answers.sinks))
         }
         @if !answers.closed.rows.is_empty() {
@@ -161,8 +163,9 @@ fn curve(road: &Road, newest: Option<Timestamp>, dashboard: &Dashboard) -> Marku
 }
 
 /// What the sensor sees.
-fn sight(roads: &[Road], newest: Option<Timestamp>, watched: bool) -> Markup {
-    let silent = newest.filter(|at| watched && wall_clock().seconds_since(*at) > SILENCE_SECONDS);
+fn sight(roads: &[Road], newest: Option<Timestamp>, dashboard: &Dashboard) -> Markup {
+    let silent =
+        newest.filter(|at| dashboard.about.watched && wall_clock().seconds_since(*at) > SILENCE_SECONDS);
     html! {
         section.card {
             h2 { "What is seen" }
@@ -183,6 +186,27 @@ fn sight(roads: &[Road], newest: Option<Timestamp>, watched: bool) -> Markup {
                                 } @else if road.counted.is_empty() { "not a source here" }
                             }
                         }
+                    }
+                }
+            }
+            @if let Some(vitals) = dashboard.vitals.get() { (health(&vitals)) }
+        }
+    }
+}
+
+/// How the sources of the running sensor do: what is wrong, what each took and lost since the start.
+fn health(vitals: &Vitals) -> Markup {
+    html! {
+        @for holding in &vitals.holding { p.notice { (holding.about) ": " (holding.says) } }
+        table.tight {
+            thead { tr { th { "Source" } th.number { "Taken" } th.number { "Lost" } } }
+            tbody {
+                @for source in &vitals.reading.sources {
+                    @let lost = source.dropped().saturating_add(source.dropped_by_queue).saturating_add(source.gaps);
+                    tr {
+                        td { (source.name) @if let Some(why) = &source.failed { div.small.soft { (why) } } }
+                        td.number { (page::quantity(source.taken as f64)) small { @if source.kind == SourceKind::Log { " lines" } @else { " packets" } } }
+                        td.number { @if lost == 0 { span.state.good { "none" } } @else { span.state.open { (lost) } } }
                     }
                 }
             }

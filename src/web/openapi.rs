@@ -75,7 +75,10 @@ pub const ROUTES: &[Route] = &[
         ],
         ..get("/api/v1/senders", "Senders and what is usual for them.")
     },
-    get("/api/v1/senders/{kind}/{name}", "What was learned about one sender, for each road that saw it."),
+    get(
+        "/api/v1/senders/{kind}/{name}",
+        "What was learned about one sender, for each road that saw it: its week, its marks, the domains of its recipients.",
+    ),
     get("/api/v1/planned", "Announced mailings."),
     Route {
         method: "post",

@@ -12,6 +12,7 @@ use super::{Dashboard, Viewer};
 use crate::engine::sender::SenderId;
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
+use crate::store::domains::DomainShare;
 use crate::store::read::{IncidentFilter, IncidentSummary, MarkProbabilities, Page, SenderProfile};
 use crate::time::{CivilClock, MICROS_PER_HOUR, Timestamp};
 use axum::extract::{Path, State};
@@ -22,6 +23,8 @@ use std::sync::Arc;
 const INCIDENTS_SHOWN: u32 = 20;
 /// Hours of its curve.
 const HOURS_SHOWN: i64 = 14 * 24;
+/// Domains of its recipients.
+const DOMAINS_SHOWN: usize = 10;
 
 /// A sender by its kind and name, as alerts and addresses of pages write them.
 pub fn id_of(kind: &str, name: &str) -> Option<SenderId> {
@@ -132,6 +135,12 @@ fn one(dashboard: &Dashboard, kind: &str, profile: &SenderProfile) -> Markup {
                 (marks(&profile.marks))
             }
         }
+        @if !profile.recipient_domains.is_empty() {
+            section.card {
+                div.head { h2 { "Where its mail goes" } span.soft.small { "domains of its recipients, lately; at least so much" } }
+                (domains(&profile.recipient_domains))
+            }
+        }
     }
 }
 
@@ -161,6 +170,24 @@ fn marks(marks: &MarkProbabilities) -> Markup {
             tbody {
                 @for (name, share) in rows {
                     tr { td { (name) } td.phone-hide { (chart::share(*share)) } td.number { (page::percent(*share)) } }
+                }
+            }
+        }
+    }
+}
+
+/// The heaviest domains, and the others as one.
+fn domains(shares: &[DomainShare]) -> Markup {
+    let shown = &shares[..shares.len().min(DOMAINS_SHOWN)];
+    let others = 1.0 - shown.iter().map(|share| share.share).sum::<f64>();
+    html! {
+        table.tight {
+            tbody {
+                @for DomainShare { domain, share } in shown {
+                    tr { td.word { bdi { (domain) } } td.phone-hide { (chart::share(*share)) } td.number { (page::percent(*share)) } }
+                }
+                @if others >= 0.001 {
+                    tr.soft { td { "Other domains" } td.phone-hide { (chart::share(others)) } td.number { (page::percent(others)) } }
                 }
             }
         }

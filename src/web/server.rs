@@ -52,9 +52,11 @@ impl Drop for Running {
     }
 }
 
-/// Listens, then serves on a thread of its own. `routes` is called inside its runtime.
-pub fn start(listen: SocketAddr, routes: impl FnOnce() -> Router + Send + 'static) -> io::Result<Running> {
-    let listener = std::net::TcpListener::bind(listen)?;
+/// Serves an open port on a thread of its own. `routes` is called inside its runtime.
+pub fn start(
+    listener: std::net::TcpListener,
+    routes: impl FnOnce() -> Router + Send + 'static,
+) -> io::Result<Running> {
     listener.set_nonblocking(true)?;
     let address = listener.local_addr()?;
     let runtime = tokio::runtime::Builder::new_current_thread()

@@ -7,6 +7,7 @@ use crate::engine::detector::Expected;
 use crate::engine::model::Model;
 use crate::engine::sender::{Sender, SenderId, SenderKey};
 use crate::observation::Vantage;
+use crate::store::domains::{self, DomainShare};
 use crate::store::error::StoreError;
 use crate::store::summary::{Hours, read_hours};
 use crate::store::tables;
@@ -140,6 +141,9 @@ pub struct SenderProfile {
     pub messages_now: f64,
     /// Marks.
     pub marks: MarkProbabilities,
+    /// Domains of its recipients, the heaviest first; what is missing to 1 are others. A message counts half after
+    /// 28 days.
+    pub recipient_domains: Vec<DomainShare>,
     /// Whether something speaks for a hijack now.
     pub under_suspicion: bool,
 }
@@ -233,6 +237,9 @@ impl Reader {
                 null_reverse_path: path[2],
                 foreign_machine: law.foreign,
             },
+            recipient_domains: domains::read(&self.connection, &self.key, name)?
+                .map(|mix| mix.shares())
+                .unwrap_or_default(),
             under_suspicion: sender.episode().is_some(),
         }))
     }
