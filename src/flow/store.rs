@@ -9,6 +9,7 @@
 //! what an earlier run covers, and replaces what a new piece covers. So do we: the order of arrival then
 //! decides exactly as it does there, also among three.
 
+use super::history::History;
 use crate::limits;
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use std::collections::BTreeMap;
 pub struct Budget {
     /// Early octets kept now.
     pub bytes: usize,
-    /// Directions whose last octets are remembered now.
-    pub histories: usize,
+    /// What short segments said last.
+    pub history: History,
 }
 
 /// What became of a piece.

@@ -1,13 +1,14 @@
 //! One direction of a connection: which octets a receiver would hand to its application, and when.
 //!
 //! *In*: pieces at their places. *Out*: octets in order. *Bound*: a [`Store`] of early pieces, one of
-//! doubtful pieces, and the last octets of short segments. *Spec*: RFC 9293 section 3.10.7.4; Linux.
+//! doubtful pieces, and its part of the [`History`](super::history::History). *Spec*: RFC 9293 section 3.10.7.4; Linux.
 //!
 //! A piece that the receiver may never have got, because its hop limit would not last, its checksum is
 //! wrong, or it lies outside of the window, is *doubtful*: it is used only where the receiver
 //! acknowledged its place and no other copy came. A decoy is then never read, and a change of route only
 //! costs a round trip.
 
+use super::history::Trail;
 use super::store::{Budget, Kept, Store};
 use super::{Event, FlowCounters, Side};
 use crate::time::Timestamp;
@@ -15,46 +16,8 @@ use crate::time::Timestamp;
 /// Distance beyond which sequence and acknowledgment numbers are not believed: the largest window
 /// (RFC 7323 section 2.3).
 pub(super) const WINDOW_MAX: u64 = 1 << 30;
-/// Octets of a direction that are remembered after they were handed out, to see whether they come again
-/// and say something else.
-const HISTORY_BYTES: usize = 1_024;
 /// Longest segment that is remembered so: commands and replies are short, bulk is not worth a copy.
 const HISTORY_SEGMENT_BYTES_MAX: usize = 512;
-
-/// The last octets handed out.
-#[derive(Debug)]
-struct History {
-    ring: [u8; HISTORY_BYTES],
-    /// Where the remembered octets start and end in the stream.
-    start: u64,
-    end: u64,
-}
-
-impl History {
-    fn remember(&mut self, start: u64, bytes: &[u8]) {
-        if start != self.end {
-            self.start = start;
-        }
-        self.end = start + bytes.len() as u64;
-        self.start = self.start.max(self.end.saturating_sub(HISTORY_BYTES as u64));
-        // At most HISTORY_SEGMENT_BYTES_MAX octets: they go round the ring's end once at the most.
-        let at = start as usize % HISTORY_BYTES;
-        let (here, there) = bytes.split_at(bytes.len().min(HISTORY_BYTES - at));
-        for (from, part) in [(at, here), (0, there)] {
-            if let Some(room) = self.ring.get_mut(from..from + part.len()) {
-                room.copy_from_slice(part);
-            }
-        }
-    }
-
-    /// Whether a piece says something else than what was handed out.
-    fn contradicts(&self, start: u64, bytes: &[u8]) -> bool {
-        let known = self.start..self.end;
-        (start..)
-            .zip(bytes)
-            .any(|(place, byte)| known.contains(&place) && self.ring[place as usize % HISTORY_BYTES] != *byte)
-    }
-}
 
 /// What all of a stream's work needs.
 pub(super) struct Desk<'a> {
@@ -106,7 +69,7 @@ pub(super) struct Stream {
     pub(super) blocked: Option<(u64, Timestamp, u32)>,
     pub(super) store: Store,
     doubtful: Option<Box<Store>>,
-    history: Option<Box<History>>,
+    trail: Trail,
 }
 
 impl Stream {
@@ -203,8 +166,8 @@ impl Stream {
         if end <= self.next || self.finished {
             return self.look_back(piece, desk);
         }
-        let history = self.history.as_ref().is_some_and(|h| h.contradicts(piece.start, piece.bytes));
-        if history || self.store.contradicts(piece.start, piece.bytes) {
+        let said = desk.budget.history.contradicts(self.trail, piece.start, piece.bytes);
+        if said == Some(true) || self.store.contradicts(piece.start, piece.bytes) {
             desk.counters.conflicting_overlaps += 1;
         }
         let doubtful = self.doubtful.get_or_insert_default();
@@ -281,9 +244,6 @@ impl Stream {
             doubtful.clear(budget);
         }
         self.doubtful = None;
-        if self.history.take().is_some() {
-            budget.histories = budget.histories.saturating_sub(1);
-        }
     }
 
     /// Whether what waits says something else than a piece.
@@ -298,7 +258,7 @@ impl Stream {
         }
         self.gap_start = None;
         if bytes.len() <= HISTORY_SEGMENT_BYTES_MAX {
-            self.remember(bytes, desk);
+            desk.budget.history.remember(&mut self.trail, self.next, bytes);
         }
         let (start, end) = (self.next, self.next + bytes.len() as u64);
         self.next = end;
@@ -317,27 +277,13 @@ impl Stream {
         }
     }
 
-    fn remember(&mut self, bytes: &[u8], desk: &mut Desk<'_>) {
-        if self.history.is_none() {
-            if desk.budget.histories >= crate::limits::HISTORIES_MAX {
-                desk.counters.histories_refused += 1;
-                return;
-            }
-            desk.budget.histories += 1;
-            let history = History { ring: [0; HISTORY_BYTES], start: self.next, end: self.next };
-            self.history = Some(Box::new(history));
-        }
-        if let Some(history) = &mut self.history {
-            history.remember(self.next, bytes);
-        }
-    }
-
     /// Octets come again: do they say the same?
     fn look_back(&self, piece: &Piece<'_>, desk: &mut Desk<'_>) {
         let again = (self.next.saturating_sub(piece.start)).min(piece.bytes.len() as u64);
         desk.counters.retransmitted_bytes += again;
-        if self.history.as_ref().is_some_and(|history| history.contradicts(piece.start, piece.bytes)) {
-            desk.counters.conflicting_overlaps += 1;
+        match desk.budget.history.contradicts(self.trail, piece.start, piece.bytes) {
+            Some(differs) => desk.counters.conflicting_overlaps += u64::from(differs),
+            None => desk.counters.forgotten_overlaps += 1,
         }
     }
 }
