@@ -5,6 +5,7 @@
 //! `limits::FLOWS_HALF_OPEN_MAX`, `limits::OUT_OF_ORDER_*`. *Spec*: RFC 9293; overlaps as Linux.
 
 pub mod connection;
+mod early;
 pub mod history;
 mod patience;
 pub mod segment;

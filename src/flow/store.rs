@@ -145,6 +145,11 @@ impl Store {
         before.into_iter().chain(after).any(|(at, run)| differs(*at, &run.bytes, start, bytes))
     }
 
+    /// Whether all of a piece is here.
+    pub fn covers(&self, start: u64, end: u64) -> bool {
+        self.runs.range(..=start).next_back().is_some_and(|(at, run)| run.end(*at) >= end)
+    }
+
     /// The octets at the cursor that are due; `None` where a hole or something not yet due comes first.
     pub fn ready(&mut self, cursor: u64, peer: u64, budget: &mut Budget) -> Option<&[u8]> {
         self.forget_before(cursor, budget);

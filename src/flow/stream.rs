@@ -8,6 +8,7 @@
 //! acknowledged its place and no other copy came. A decoy is then never read, and a change of route only
 //! costs a round trip.
 
+use super::early::Early;
 use super::history::Trail;
 use super::store::{Budget, Kept, Store};
 use super::{Event, FlowCounters, Side};
@@ -37,6 +38,17 @@ pub(super) struct Piece<'a> {
     pub(super) due: u64,
 }
 
+/// A FIN that was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fin {
+    /// Where its segment begins.
+    pub(super) from: u64,
+    /// Where it stands.
+    pub(super) place: u64,
+    /// How far the peer's stream must come before.
+    pub(super) due: u64,
+}
+
 /// One direction.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
@@ -50,10 +62,17 @@ pub(super) struct Stream {
     pub(super) acked: u64,
     /// How far this side itself claims to have come.
     pub(super) reached: u64,
+    /// The same, with segments that a receiver may not have taken.
+    pub(super) claimed: u64,
+    /// Where the last of its octets ends.
+    pub(super) said: u64,
     /// Right edge of the peer's receive window; `None` where its scale is not known.
     pub(super) window_edge: Option<u64>,
-    /// Where FIN stands, and what must come before it.
-    pub(super) fin: Option<(u64, u64)>,
+    /// The first FIN that may have been taken, and another.
+    pub(super) fin: Option<Fin>,
+    other_fin: Option<Box<Fin>>,
+    /// The peer acknowledged FIN, and nothing behind it.
+    pub(super) fin_acked: bool,
     pub(super) finished: bool,
     /// The hole given up last, while nothing after it was handed out.
     pub(super) gap_start: Option<u64>,
@@ -69,6 +88,8 @@ pub(super) struct Stream {
     pub(super) blocked: Option<(u64, Timestamp, u32)>,
     pub(super) store: Store,
     doubtful: Option<Box<Store>>,
+    /// Pieces that acknowledge what the peer was not seen to send.
+    pub(super) early: Option<Box<Early>>,
     trail: Trail,
 }
 
@@ -89,7 +110,7 @@ impl Stream {
 
     /// Whether anything waits for its turn.
     pub(super) fn waits(&self) -> bool {
-        !self.store.is_empty() || (self.fin.is_some() && !self.finished)
+        !self.store.is_empty() || (self.fin.is_some() && !self.finished) || self.early.is_some()
     }
 
     /// How far the peer may look on this stream: to its end, once it is known to have one.
@@ -97,15 +118,55 @@ impl Stream {
         if self.finished || !self.seen || !self.known { u64::MAX } else { self.next }
     }
 
+    /// A segment with FIN. As Linux does, what earlier segments cover is dropped, FIN and all.
+    pub(super) fn finish_at(&mut self, fin: Fin) {
+        if self.finished || fin.place < self.next || self.store.covers(fin.from, fin.place + 1) {
+            return;
+        }
+        match &mut self.fin {
+            None => self.fin = Some(fin),
+            Some(first) => {
+                let later = if fin.place < first.place { std::mem::replace(first, fin) } else { fin };
+                if later.place != first.place {
+                    self.other_fin = Some(Box::new(later));
+                }
+            }
+        }
+        self.note_fin_acked();
+    }
+
+    /// A segment that covers an early one with FIN takes its place.
+    pub(super) fn cover_fin(&mut self, start: u64, end: u64) {
+        if self.fin.is_some_and(|fin| self.next < fin.from && start <= fin.from && end > fin.place) {
+            self.forget_fin();
+        }
+    }
+
+    /// The receiver did not take the first FIN.
+    pub(super) fn forget_fin(&mut self) {
+        self.fin = self.other_fin.take().map(|fin| *fin);
+        self.note_fin_acked();
+    }
+
+    fn note_fin_acked(&mut self) {
+        self.fin_acked = self.fin.is_some_and(|fin| self.acked == fin.place + 1);
+    }
+
+    /// Where FIN stands, if octets behind it were seen too. Only the receiver knows which of both it took: they wait
+    /// for its acknowledgment.
+    pub(super) fn disputed(&self) -> Option<u64> {
+        self.fin.map(|fin| fin.place).filter(|place| !self.finished && self.said > *place)
+    }
+
     /// How far the peer's stream must come before what stands at the cursor is due.
     pub(super) fn wants(&self) -> Option<u64> {
-        let fin = self.fin.filter(|(place, _)| !self.finished && *place <= self.next).map(|(_, due)| due);
+        let fin = self.fin.filter(|fin| !self.finished && fin.place <= self.next).map(|fin| fin.due);
         self.store.due_at(self.next).or(fin)
     }
 
     /// The same of the first octets that are here, whether or not a hole comes before them.
     pub(super) fn will_want(&self) -> Option<u64> {
-        let fin = self.fin.filter(|_| !self.finished).map(|(_, due)| due);
+        let fin = self.fin.filter(|_| !self.finished).map(|fin| fin.due);
         self.wants().or_else(|| self.store.first_due()).or(fin)
     }
 
@@ -139,11 +200,14 @@ impl Stream {
             piece.bytes = piece.bytes.get(known..).unwrap_or_default();
             piece.start = self.next;
         }
-        if self.finished || self.fin.is_some_and(|(place, _)| piece.start >= place) {
+        if self.finished {
             desk.counters.out_of_window += 1;
             return;
         }
-        if piece.start > self.next || piece.due > peer_next {
+        if piece.start > self.next
+            || piece.due > peer_next
+            || self.disputed().is_some_and(|place| end > place)
+        {
             let decoy = self.doubtful.as_ref().is_some_and(|d| d.contradicts(piece.start, piece.bytes));
             desk.counters.conflicting_overlaps += u64::from(decoy);
             let kept = self.store.insert(piece.start, piece.bytes, piece.due, desk.budget);
@@ -220,6 +284,11 @@ impl Stream {
         let mut store = std::mem::take(&mut self.store);
         let mut any = false;
         while let Some(bytes) = store.ready(self.next, peer_next, desk.budget) {
+            let room = self.disputed().map_or(u64::MAX, |place| place.saturating_sub(self.next));
+            let bytes = bytes.get(..room.min(bytes.len() as u64) as usize).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
             self.hand_out(bytes, desk, emit);
             any = true;
         }
@@ -244,6 +313,10 @@ impl Stream {
             doubtful.clear(budget);
         }
         self.doubtful = None;
+        if let Some(early) = &mut self.early {
+            early.clear(budget);
+        }
+        self.early = None;
     }
 
     /// Whether what waits says something else than a piece.
