@@ -95,8 +95,8 @@ pub const ALERT_LINE_BYTES_MAX: usize = 32 << 10;
 
 // Wire.
 
-/// Directions of flows whose last octets are remembered, 1 KiB each.
-pub const HISTORIES_MAX: usize = 65_536;
+/// What short segments of all flows said last, bytes.
+pub const HISTORY_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes taken from a followed log before its position can be written down again.
 pub const POLL_BYTES_MAX: usize = 4 << 20;

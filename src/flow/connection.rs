@@ -11,7 +11,7 @@
 
 use super::segment::{Flags, Options, Segment};
 use super::store::Budget;
-use super::stream::{Desk, Piece, Stream, WINDOW_MAX};
+use super::stream::{Desk, Fin, Piece, Stream, WINDOW_MAX};
 use super::{Event, FlowCounters, Side};
 use crate::time::Timestamp;
 
@@ -220,8 +220,16 @@ impl Connection {
             return;
         };
         self.open(side, emit);
+        let own = self.pair(side).0;
+        own.claimed = own.claimed.max(start + segment.payload.len() as u64 + u64::from(segment.cut_bytes));
         if doubtful {
             self.pair(side).0.doubt(&piece, &mut around.desk(side));
+        } else if self.is_early(side, &piece) {
+            let finishes = segment.flags.has(Flags::FIN);
+            let early = self.pair(side).0.early.get_or_insert_default();
+            if !early.keep(&piece, finishes, around.budget) {
+                around.counters.early_segments_dropped += 1;
+            }
         } else {
             self.accept(side, segment, piece, around, emit);
         }
@@ -248,15 +256,19 @@ impl Connection {
         own.seen = true;
         let end = piece.start + piece.bytes.len() as u64 + piece.cut_bytes;
         own.reached = own.reached.max(end);
+        if end > piece.start {
+            own.said = own.said.max(end);
+        }
         if peer.known {
             peer.acked = peer.acked.max(piece.due);
             let edge = scale.map(|scale| piece.due + (u64::from(segment.window) << scale));
             peer.window_edge = peer.window_edge.max(edge);
         }
-        if segment.flags.has(Flags::FIN) && !own.finished && own.fin.is_none_or(|(place, _)| end < place) {
-            own.fin = Some((end, piece.due));
+        own.cover_fin(piece.start, end);
+        if segment.flags.has(Flags::FIN) {
+            own.finish_at(Fin { from: piece.start, place: end, due: piece.due });
         }
-        if segment.flags.has(Flags::URG) && !segment.payload.is_empty() {
+        if segment.flags.has(Flags::URG) && !segment.payload.is_empty() && end >= own.next {
             around.counters.urgent += 1;
             // As most do, the pointer is read as one beyond the octet, not as the octet (RFC 6093).
             let place = piece.start + u64::from(segment.urgent_pointer.saturating_sub(1));
@@ -270,6 +282,7 @@ impl Connection {
 
     /// Goes on with whatever a segment has made possible.
     pub(super) fn settle(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
+        self.take_early(false, around, emit);
         if self.waits() || self.originator.doubts() || self.responder.doubts() {
             self.pump(around, emit);
             self.lose_patience(around, emit);
@@ -288,8 +301,18 @@ impl Connection {
             return Some(0);
         }
         let place = peer.place(segment.acknowledgment);
+        if let Some(fin) = peer.fin.map(|fin| fin.place)
+            && !peer.finished
+            && place > fin
+        {
+            peer.fin_acked |= place == fin + 1;
+            if (fin + 2..=peer.reached + 1).contains(&place) {
+                // The receiver has taken octets behind it, so it never took this FIN.
+                peer.forget_fin();
+            }
+        }
         // FIN takes a number, but is no octet.
-        let due = peer.fin.map_or(place, |(fin, _)| place.min(fin));
+        let due = peer.fin.map_or(place, |fin| place.min(fin.place));
         if due > peer.next.saturating_add(WINDOW_MAX) || place.saturating_add(WINDOW_MAX) < peer.next {
             counters.far_acknowledgments += 1;
             return None;
@@ -350,7 +373,8 @@ impl Connection {
         }
     }
 
-    /// RFC 5961 section 3: a receiver honours a reset only at the exact number that it expects.
+    /// RFC 5961 section 3: a receiver honours a reset only at the exact number that it expects. (Linux also
+    /// honours some that stand right behind early octets; its own resets then tell.)
     pub(super) fn reset(
         &mut self,
         side: Side,
@@ -373,7 +397,7 @@ impl Connection {
         }
         let stream = self.stream(side);
         let place = stream.place(segment.sequence);
-        let fin = stream.fin.map(|(place, _)| place.saturating_add(1));
+        let fin = stream.fin.map(|fin| fin.place.saturating_add(1));
         let expected = [Some(stream.next), Some(stream.acked), fin].contains(&Some(place));
         let honoured = !stream.known || expected;
         self.reset_seen = true;
@@ -427,7 +451,8 @@ fn doubts(
     if segment.payload.is_empty() {
         return Some(doubtful);
     }
-    if own.window_edge.is_some_and(|edge| start >= edge) {
+    // Newer kernels refuse all of a segment that goes beyond the window, older ones what goes beyond.
+    if own.window_edge.is_some_and(|edge| start + segment.payload.len() as u64 > edge) {
         counters.out_of_window += 1;
         doubtful = true;
     }

@@ -5,6 +5,8 @@
 //! `limits::FLOWS_HALF_OPEN_MAX`, `limits::OUT_OF_ORDER_*`. *Spec*: RFC 9293; overlaps as Linux.
 
 pub mod connection;
+mod early;
+pub mod history;
 mod patience;
 pub mod segment;
 pub mod store;
@@ -83,6 +85,6 @@ pub struct FlowCounters {
     pub gap_bytes: u64,
     /// Early segments that did not fit.
     pub early_segments_dropped: u64,
-    /// Short segments that were not remembered, because too many directions were.
-    pub histories_refused: u64,
+    /// Octets that came again after what they had said was forgotten.
+    pub forgotten_overlaps: u64,
 }

@@ -4,6 +4,7 @@
 //! time. *Spec*: RFC 6298 section 2.4 for how long a sender retransmits.
 
 use super::connection::{Connection, Phase, Surroundings};
+use super::stream::Fin;
 use super::{Event, Side};
 
 /// Packets of the connection for which a hole is waited for that the receiver does not have.
@@ -39,10 +40,11 @@ impl Connection {
                 let desk = &mut around.desk(side);
                 moved |= own.drain(peer_next, desk, emit);
                 moved |= own.believe(peer_next, desk, emit);
-                if let Some((place, due)) = own.fin
+                if let Some(Fin { place, due, .. }) = own.fin
                     && !own.finished
                     && own.next >= place
                     && due <= peer_next
+                    && (own.fin_acked || own.disputed().is_none())
                 {
                     own.finished = true;
                     own.clear(around.budget);
@@ -73,6 +75,11 @@ impl Connection {
             own.blocked = Some((place, since, packets.saturating_add(1)));
             let waited = around.at.seconds_since(since);
             let many = packets >= PATIENCE_PACKETS;
+            let early_acked = own.acked > own.next
+                && own.early.as_ref().is_some_and(|early| early.begins_before(own.acked));
+            if waited >= PATIENCE_ONE_SIDED_SECONDS || (early_acked && (many || waited >= PATIENCE_SECONDS)) {
+                self.take_early(true, around, emit);
+            }
             let given_up = if two_way {
                 ((many || waited >= PATIENCE_SECONDS) && self.skip(side, Proof::Both, around, emit))
                     || (waited >= PATIENCE_ONE_SIDED_SECONDS
@@ -81,7 +88,8 @@ impl Connection {
             } else {
                 (many || waited >= PATIENCE_ONE_SIDED_SECONDS) && self.skip(side, Proof::None, around, emit)
             };
-            if given_up {
+            let patience_ends = !two_way && many || waited >= PATIENCE_ONE_SIDED_SECONDS;
+            if given_up || (patience_ends && self.undispute()) {
                 self.pump(around, emit);
             }
         }
@@ -111,7 +119,7 @@ impl Connection {
             }
         };
         let next = hole.next;
-        let fin = hole.fin.map(|(place, _)| place);
+        let fin = hole.fin.map(|fin| fin.place);
         let after = hole.store.start().into_iter().chain(fin).filter(|place| *place > next).min();
         let proven = match proof {
             // One side alone can claim what it likes; so both must have come that far.
@@ -127,8 +135,21 @@ impl Connection {
         true
     }
 
+    /// No acknowledgment tells whether a FIN was taken, and octets stand behind it: reads those.
+    fn undispute(&mut self) -> bool {
+        let mut any = false;
+        for stream in [&mut self.originator, &mut self.responder] {
+            if stream.disputed().is_some_and(|place| stream.next >= place) {
+                stream.forget_fin();
+                any = true;
+            }
+        }
+        any
+    }
+
     /// Nothing more will come: hands out what waits, with the gaps that remain.
     pub fn flush(&mut self, around: &mut Surroundings<'_>, emit: &mut impl FnMut(Event<'_>)) {
+        self.take_early(true, around, emit);
         while self.waits() {
             self.pump(around, emit);
             if !self.waits() {
@@ -137,7 +158,7 @@ impl Connection {
             let both = [Side::Originator, Side::Responder];
             let skipped = both.into_iter().any(|side| self.skip(side, Proof::Both, around, emit))
                 || both.into_iter().any(|side| self.skip(side, Proof::None, around, emit));
-            if !skipped {
+            if !skipped && !self.undispute() {
                 break;
             }
         }

@@ -9,6 +9,7 @@
 //! what an earlier run covers, and replaces what a new piece covers. So do we: the order of arrival then
 //! decides exactly as it does there, also among three.
 
+use super::history::History;
 use crate::limits;
 use std::collections::BTreeMap;
 
@@ -17,8 +18,8 @@ use std::collections::BTreeMap;
 pub struct Budget {
     /// Early octets kept now.
     pub bytes: usize,
-    /// Directions whose last octets are remembered now.
-    pub histories: usize,
+    /// What short segments said last.
+    pub history: History,
 }
 
 /// What became of a piece.
@@ -142,6 +143,11 @@ impl Store {
         let before = self.runs.range(..=start).next_back();
         let after = self.runs.range(start + 1..end.max(start + 1));
         before.into_iter().chain(after).any(|(at, run)| differs(*at, &run.bytes, start, bytes))
+    }
+
+    /// Whether all of a piece is here.
+    pub fn covers(&self, start: u64, end: u64) -> bool {
+        self.runs.range(..=start).next_back().is_some_and(|(at, run)| run.end(*at) >= end)
     }
 
     /// The octets at the cursor that are due; `None` where a hole or something not yet due comes first.

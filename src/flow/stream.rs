@@ -1,13 +1,15 @@
 //! One direction of a connection: which octets a receiver would hand to its application, and when.
 //!
 //! *In*: pieces at their places. *Out*: octets in order. *Bound*: a [`Store`] of early pieces, one of
-//! doubtful pieces, and the last octets of short segments. *Spec*: RFC 9293 section 3.10.7.4; Linux.
+//! doubtful pieces, and its part of the [`History`](super::history::History). *Spec*: RFC 9293 section 3.10.7.4; Linux.
 //!
 //! A piece that the receiver may never have got, because its hop limit would not last, its checksum is
 //! wrong, or it lies outside of the window, is *doubtful*: it is used only where the receiver
 //! acknowledged its place and no other copy came. A decoy is then never read, and a change of route only
 //! costs a round trip.
 
+use super::early::Early;
+use super::history::Trail;
 use super::store::{Budget, Kept, Store};
 use super::{Event, FlowCounters, Side};
 use crate::time::Timestamp;
@@ -15,46 +17,8 @@ use crate::time::Timestamp;
 /// Distance beyond which sequence and acknowledgment numbers are not believed: the largest window
 /// (RFC 7323 section 2.3).
 pub(super) const WINDOW_MAX: u64 = 1 << 30;
-/// Octets of a direction that are remembered after they were handed out, to see whether they come again
-/// and say something else.
-const HISTORY_BYTES: usize = 1_024;
 /// Longest segment that is remembered so: commands and replies are short, bulk is not worth a copy.
 const HISTORY_SEGMENT_BYTES_MAX: usize = 512;
-
-/// The last octets handed out.
-#[derive(Debug)]
-struct History {
-    ring: [u8; HISTORY_BYTES],
-    /// Where the remembered octets start and end in the stream.
-    start: u64,
-    end: u64,
-}
-
-impl History {
-    fn remember(&mut self, start: u64, bytes: &[u8]) {
-        if start != self.end {
-            self.start = start;
-        }
-        self.end = start + bytes.len() as u64;
-        self.start = self.start.max(self.end.saturating_sub(HISTORY_BYTES as u64));
-        // At most HISTORY_SEGMENT_BYTES_MAX octets: they go round the ring's end once at the most.
-        let at = start as usize % HISTORY_BYTES;
-        let (here, there) = bytes.split_at(bytes.len().min(HISTORY_BYTES - at));
-        for (from, part) in [(at, here), (0, there)] {
-            if let Some(room) = self.ring.get_mut(from..from + part.len()) {
-                room.copy_from_slice(part);
-            }
-        }
-    }
-
-    /// Whether a piece says something else than what was handed out.
-    fn contradicts(&self, start: u64, bytes: &[u8]) -> bool {
-        let known = self.start..self.end;
-        (start..)
-            .zip(bytes)
-            .any(|(place, byte)| known.contains(&place) && self.ring[place as usize % HISTORY_BYTES] != *byte)
-    }
-}
 
 /// What all of a stream's work needs.
 pub(super) struct Desk<'a> {
@@ -74,6 +38,17 @@ pub(super) struct Piece<'a> {
     pub(super) due: u64,
 }
 
+/// A FIN that was seen.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Fin {
+    /// Where its segment begins.
+    pub(super) from: u64,
+    /// Where it stands.
+    pub(super) place: u64,
+    /// How far the peer's stream must come before.
+    pub(super) due: u64,
+}
+
 /// One direction.
 #[derive(Debug, Default)]
 pub(super) struct Stream {
@@ -87,10 +62,17 @@ pub(super) struct Stream {
     pub(super) acked: u64,
     /// How far this side itself claims to have come.
     pub(super) reached: u64,
+    /// The same, with segments that a receiver may not have taken.
+    pub(super) claimed: u64,
+    /// Where the last of its octets ends.
+    pub(super) said: u64,
     /// Right edge of the peer's receive window; `None` where its scale is not known.
     pub(super) window_edge: Option<u64>,
-    /// Where FIN stands, and what must come before it.
-    pub(super) fin: Option<(u64, u64)>,
+    /// The first FIN that may have been taken, and another.
+    pub(super) fin: Option<Fin>,
+    other_fin: Option<Box<Fin>>,
+    /// The peer acknowledged FIN, and nothing behind it.
+    pub(super) fin_acked: bool,
     pub(super) finished: bool,
     /// The hole given up last, while nothing after it was handed out.
     pub(super) gap_start: Option<u64>,
@@ -106,7 +88,9 @@ pub(super) struct Stream {
     pub(super) blocked: Option<(u64, Timestamp, u32)>,
     pub(super) store: Store,
     doubtful: Option<Box<Store>>,
-    history: Option<Box<History>>,
+    /// Pieces that acknowledge what the peer was not seen to send.
+    pub(super) early: Option<Box<Early>>,
+    trail: Trail,
 }
 
 impl Stream {
@@ -126,7 +110,7 @@ impl Stream {
 
     /// Whether anything waits for its turn.
     pub(super) fn waits(&self) -> bool {
-        !self.store.is_empty() || (self.fin.is_some() && !self.finished)
+        !self.store.is_empty() || (self.fin.is_some() && !self.finished) || self.early.is_some()
     }
 
     /// How far the peer may look on this stream: to its end, once it is known to have one.
@@ -134,15 +118,55 @@ impl Stream {
         if self.finished || !self.seen || !self.known { u64::MAX } else { self.next }
     }
 
+    /// A segment with FIN. As Linux does, what earlier segments cover is dropped, FIN and all.
+    pub(super) fn finish_at(&mut self, fin: Fin) {
+        if self.finished || fin.place < self.next || self.store.covers(fin.from, fin.place + 1) {
+            return;
+        }
+        match &mut self.fin {
+            None => self.fin = Some(fin),
+            Some(first) => {
+                let later = if fin.place < first.place { std::mem::replace(first, fin) } else { fin };
+                if later.place != first.place {
+                    self.other_fin = Some(Box::new(later));
+                }
+            }
+        }
+        self.note_fin_acked();
+    }
+
+    /// A segment that covers an early one with FIN takes its place.
+    pub(super) fn cover_fin(&mut self, start: u64, end: u64) {
+        if self.fin.is_some_and(|fin| self.next < fin.from && start <= fin.from && end > fin.place) {
+            self.forget_fin();
+        }
+    }
+
+    /// The receiver did not take the first FIN.
+    pub(super) fn forget_fin(&mut self) {
+        self.fin = self.other_fin.take().map(|fin| *fin);
+        self.note_fin_acked();
+    }
+
+    fn note_fin_acked(&mut self) {
+        self.fin_acked = self.fin.is_some_and(|fin| self.acked == fin.place + 1);
+    }
+
+    /// Where FIN stands, if octets behind it were seen too. Only the receiver knows which of both it took: they wait
+    /// for its acknowledgment.
+    pub(super) fn disputed(&self) -> Option<u64> {
+        self.fin.map(|fin| fin.place).filter(|place| !self.finished && self.said > *place)
+    }
+
     /// How far the peer's stream must come before what stands at the cursor is due.
     pub(super) fn wants(&self) -> Option<u64> {
-        let fin = self.fin.filter(|(place, _)| !self.finished && *place <= self.next).map(|(_, due)| due);
+        let fin = self.fin.filter(|fin| !self.finished && fin.place <= self.next).map(|fin| fin.due);
         self.store.due_at(self.next).or(fin)
     }
 
     /// The same of the first octets that are here, whether or not a hole comes before them.
     pub(super) fn will_want(&self) -> Option<u64> {
-        let fin = self.fin.filter(|_| !self.finished).map(|(_, due)| due);
+        let fin = self.fin.filter(|_| !self.finished).map(|fin| fin.due);
         self.wants().or_else(|| self.store.first_due()).or(fin)
     }
 
@@ -176,11 +200,14 @@ impl Stream {
             piece.bytes = piece.bytes.get(known..).unwrap_or_default();
             piece.start = self.next;
         }
-        if self.finished || self.fin.is_some_and(|(place, _)| piece.start >= place) {
+        if self.finished {
             desk.counters.out_of_window += 1;
             return;
         }
-        if piece.start > self.next || piece.due > peer_next {
+        if piece.start > self.next
+            || piece.due > peer_next
+            || self.disputed().is_some_and(|place| end > place)
+        {
             let decoy = self.doubtful.as_ref().is_some_and(|d| d.contradicts(piece.start, piece.bytes));
             desk.counters.conflicting_overlaps += u64::from(decoy);
             let kept = self.store.insert(piece.start, piece.bytes, piece.due, desk.budget);
@@ -203,8 +230,8 @@ impl Stream {
         if end <= self.next || self.finished {
             return self.look_back(piece, desk);
         }
-        let history = self.history.as_ref().is_some_and(|h| h.contradicts(piece.start, piece.bytes));
-        if history || self.store.contradicts(piece.start, piece.bytes) {
+        let said = desk.budget.history.contradicts(self.trail, piece.start, piece.bytes);
+        if said == Some(true) || self.store.contradicts(piece.start, piece.bytes) {
             desk.counters.conflicting_overlaps += 1;
         }
         let doubtful = self.doubtful.get_or_insert_default();
@@ -257,6 +284,11 @@ impl Stream {
         let mut store = std::mem::take(&mut self.store);
         let mut any = false;
         while let Some(bytes) = store.ready(self.next, peer_next, desk.budget) {
+            let room = self.disputed().map_or(u64::MAX, |place| place.saturating_sub(self.next));
+            let bytes = bytes.get(..room.min(bytes.len() as u64) as usize).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
             self.hand_out(bytes, desk, emit);
             any = true;
         }
@@ -281,9 +313,10 @@ impl Stream {
             doubtful.clear(budget);
         }
         self.doubtful = None;
-        if self.history.take().is_some() {
-            budget.histories = budget.histories.saturating_sub(1);
+        if let Some(early) = &mut self.early {
+            early.clear(budget);
         }
+        self.early = None;
     }
 
     /// Whether what waits says something else than a piece.
@@ -298,7 +331,7 @@ impl Stream {
         }
         self.gap_start = None;
         if bytes.len() <= HISTORY_SEGMENT_BYTES_MAX {
-            self.remember(bytes, desk);
+            desk.budget.history.remember(&mut self.trail, self.next, bytes);
         }
         let (start, end) = (self.next, self.next + bytes.len() as u64);
         self.next = end;
@@ -317,27 +350,13 @@ impl Stream {
         }
     }
 
-    fn remember(&mut self, bytes: &[u8], desk: &mut Desk<'_>) {
-        if self.history.is_none() {
-            if desk.budget.histories >= crate::limits::HISTORIES_MAX {
-                desk.counters.histories_refused += 1;
-                return;
-            }
-            desk.budget.histories += 1;
-            let history = History { ring: [0; HISTORY_BYTES], start: self.next, end: self.next };
-            self.history = Some(Box::new(history));
-        }
-        if let Some(history) = &mut self.history {
-            history.remember(self.next, bytes);
-        }
-    }
-
     /// Octets come again: do they say the same?
     fn look_back(&self, piece: &Piece<'_>, desk: &mut Desk<'_>) {
         let again = (self.next.saturating_sub(piece.start)).min(piece.bytes.len() as u64);
         desk.counters.retransmitted_bytes += again;
-        if self.history.as_ref().is_some_and(|history| history.contradicts(piece.start, piece.bytes)) {
-            desk.counters.conflicting_overlaps += 1;
+        match desk.budget.history.contradicts(self.trail, piece.start, piece.bytes) {
+            Some(differs) => desk.counters.conflicting_overlaps += u64::from(differs),
+            None => desk.counters.forgotten_overlaps += 1,
         }
     }
 }

@@ -3,10 +3,14 @@
 //! *In*: keys and values. *Out*: values by key, and who was silent longest. *Bound*: the caller asks for
 //! [`Table::oldest`] and removes. *Spec*: none. Hashed with a per-process random key, as the keys are an
 //! attacker's choice; nothing depends on the order of the map.
+//!
+//! With many connections at once a packet's time goes into waiting for memory, so the table is laid out to touch
+//! little of it: the map holds numbers only, four bytes each, and the key stands beside the value; and the list
+//! of a class is kept in the order of whole seconds (nearly: 2^20 µs), so that most packets leave it alone.
 
 use crate::time::Timestamp;
-use std::collections::HashMap;
-use std::hash::{Hash, Hasher};
+use hashbrown::HashTable;
+use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 use std::net::IpAddr;
 
 /// Both ends of a connection. In whole words, so that two are compared without a call.
@@ -32,9 +36,18 @@ impl FlowKey {
     }
 }
 
+/// The upper half of an IPv4 address written as an IPv6 address, and what stands above its 32 bits.
+const MAPPED: (u64, u64) = (0, 0xffff << 32);
+
 impl Hash for FlowKey {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        self.addresses.iter().for_each(|word| state.write_u64(*word));
+        let [a, b, c, d] = self.addresses;
+        let is_v4 = |upper: u64, lower: u64| upper == MAPPED.0 && lower & !0xffff_ffff == MAPPED.1;
+        if is_v4(a, b) && is_v4(c, d) {
+            state.write_u64(b << 32 | d & 0xffff_ffff);
+        } else {
+            self.addresses.iter().for_each(|word| state.write_u64(*word));
+        }
         state.write_u32(self.ports);
     }
 }
@@ -49,6 +62,8 @@ pub enum Class {
 }
 
 const NONE: u32 = u32::MAX;
+/// A shift that makes whole seconds of microseconds, nearly.
+const COARSE_SHIFT: u32 = 20;
 
 /// A connection's link in the list of its class. Links lie together, apart from the values: what a packet
 /// does to the list touches three connections, and only one of those is in the cache for its own sake.
@@ -74,7 +89,8 @@ pub struct Place(u32);
 /// All connections that are followed.
 #[derive(Debug)]
 pub struct Table<T> {
-    places: HashMap<FlowKey, u32>,
+    hasher: RandomState,
+    places: HashTable<u32>,
     links: Vec<Link>,
     values: Vec<Option<(FlowKey, T)>>,
     free: Vec<u32>,
@@ -84,7 +100,8 @@ pub struct Table<T> {
 impl<T> Default for Table<T> {
     fn default() -> Table<T> {
         Table {
-            places: HashMap::new(),
+            hasher: RandomState::new(),
+            places: HashTable::new(),
             links: Vec::new(),
             values: Vec::new(),
             free: Vec::new(),
@@ -96,7 +113,17 @@ impl<T> Default for Table<T> {
 impl<T> Table<T> {
     /// The connection with this key.
     pub fn find(&self, key: &FlowKey) -> Option<Place> {
-        self.places.get(key).copied().map(Place)
+        let is = |index: &u32| self.key(*index) == Some(key);
+        self.places.find(self.hasher.hash_one(key), is).copied().map(Place)
+    }
+
+    /// The same, where it was found before and may have gone since.
+    pub fn find_again(&self, guess: Option<Place>, key: &FlowKey) -> Option<Place> {
+        guess.filter(|place| self.key(place.0) == Some(key)).or_else(|| self.find(key))
+    }
+
+    fn key(&self, index: u32) -> Option<&FlowKey> {
+        self.values.get(index as usize)?.as_ref().map(|(key, _)| key)
     }
 
     /// Adds a connection that is not in the table.
@@ -116,7 +143,11 @@ impl<T> Table<T> {
                 (self.links.len() - 1) as u32
             }
         };
-        self.places.insert(key, index);
+        let (hasher, values) = (&self.hasher, &self.values);
+        let key_of = |index: &u32| values.get(*index as usize)?.as_ref().map(|(key, _)| *key);
+        self.places.insert_unique(hasher.hash_one(key), index, |index| {
+            key_of(index).map_or(0, |key| hasher.hash_one(key))
+        });
         self.link(index);
         Place(index)
     }
@@ -124,8 +155,9 @@ impl<T> Table<T> {
     /// The value, marked as heard of at `at`.
     pub fn touch(&mut self, place: Place, at: Timestamp) -> Option<&mut T> {
         let link = self.links.get_mut(place.0 as usize)?;
-        link.last_at = at;
-        if link.after != NONE {
+        let before = std::mem::replace(&mut link.last_at, at);
+        let moves = (before.as_micros() >> COARSE_SHIFT) != (at.as_micros() >> COARSE_SHIFT);
+        if moves && link.after != NONE {
             self.unlink(place.0);
             self.link(place.0);
         }
@@ -162,12 +194,14 @@ impl<T> Table<T> {
     pub fn remove(&mut self, place: Place) -> Option<T> {
         let (key, value) = self.values.get_mut(place.0 as usize)?.take()?;
         self.unlink(place.0);
-        self.places.remove(&key);
+        if let Ok(entry) = self.places.find_entry(self.hasher.hash_one(key), |index| *index == place.0) {
+            entry.remove();
+        }
         self.free.push(place.0);
         Some(value)
     }
 
-    /// The connection of a class that was silent longest, and since when.
+    /// The connection of a class that was silent longest, but for one second, and since when.
     pub fn oldest(&self, class: Class) -> Option<(Place, Timestamp)> {
         let index = self.ends[class as usize].oldest;
         self.links.get(index as usize).map(|link| (Place(index), link.last_at))
@@ -176,6 +210,11 @@ impl<T> Table<T> {
     /// How many connections a class has.
     pub fn length(&self, class: Class) -> usize {
         self.ends[class as usize].length
+    }
+
+    /// How many connections there are.
+    pub fn total(&self) -> usize {
+        self.places.len()
     }
 
     fn slot(&mut self, index: u32) -> Option<(&mut Link, &mut Option<(FlowKey, T)>)> {
@@ -234,5 +273,27 @@ mod tests {
         assert_eq!((table.length(Class::Fleeting), table.length(Class::Established)), (1, 1));
         assert_eq!(table.find(&key(2)), Some(places[2]));
         assert_eq!(table.insert(key(7), Class::Fleeting, at(10), 7), places[3]);
+        assert_eq!(table.total(), 3);
+    }
+
+    #[test]
+    fn a_place_found_before_is_looked_at_again() {
+        let mut table = Table::default();
+        let at = Timestamp::from_seconds(1);
+        let key = |port| FlowKey::new(("10.0.0.1".parse().unwrap(), port), ("10.0.0.2".parse().unwrap(), 25));
+        let first = table.insert(key(1), Class::Fleeting, at, 1);
+        assert_eq!(table.find_again(Some(first), &key(1)), Some(first));
+        assert_eq!(table.find_again(None, &key(1)), Some(first));
+        table.remove(first);
+        assert_eq!(table.find_again(Some(first), &key(1)), None);
+        let second = table.insert(key(2), Class::Fleeting, at, 2);
+        assert_eq!(second, first);
+        assert_eq!(table.find_again(Some(first), &key(1)), None);
+        for port in 3..2_000 {
+            table.insert(key(port), Class::Fleeting, at, port);
+        }
+        assert!(
+            (3..2_000).all(|port| table.find(&key(port)).and_then(|place| table.peek(place)) == Some(&port))
+        );
     }
 }
