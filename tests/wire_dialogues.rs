@@ -265,6 +265,34 @@ fn chunks() {
 }
 
 #[test]
+fn a_chunk_that_is_refused_before_its_end_has_had_its_answer() {
+    // As Exim does where there is no recipient.
+    let seen = after_hello(
+        "C: MAIL FROM:<a@a.example>
+        c: BDAT 8\\r\\n1234
+
+        S: 250 ok
+        S: 503 5.5.1 no recipients
+
+        c: 5678
+        C: BDAT 3 LAST
+
+        S: 503 5.5.1 no recipients
+
+        c: 123
+        C: RCPT TO:<one@b.example>
+        C: RCPT TO:<two@b.example>
+        C: DATA
+        S: 250 ok
+        S: 250 ok
+        S: 354 go
+        C: .
+        S: 250 ok",
+    );
+    assert_eq!(seen.deliveries(), ["- > one@b.example: 250", "- > two@b.example: 250"]);
+}
+
+#[test]
 fn a_refused_chunk_ends_the_message_once() {
     let seen = after_hello(
         "C: MAIL FROM:<a@a.example>

@@ -276,6 +276,17 @@ impl Session {
         if !outlet.originator_seen {
             return self.one_sided_answer(outlet);
         }
+        if let Mode::Chunk(_, last) = self.mode
+            && matches!(class, 4 | 5)
+            && !self.sending.answered
+        {
+            // Refused at once, though the client sends on what it has promised (RFC 3030 section 2).
+            outlet.counters.replies += 1;
+            let end = MessageEnd { size_bytes: None, ..self.sending.end(0, false) };
+            self.apply(Pending::Chunk(last.then_some(end)), true, outlet);
+            self.sending.answered = true;
+            return;
+        }
         let verdict = matches!(class, 2 | 4 | 5) && code != 421 && only_fits(code).is_none();
         if self.mode == Mode::Data && verdict && !self.sending.answered {
             if let Some((bytes, after)) = self.sending.suspect.take() {

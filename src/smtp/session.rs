@@ -470,15 +470,6 @@ impl Session {
         }
     }
 
-    pub(super) fn end_of_chunk(&mut self, last: bool) {
-        let bytes = self.sending.chunk_bytes;
-        let end = last.then(|| self.sending.end(bytes, self.closing));
-        if last {
-            self.sending = Sending::default();
-        }
-        self.push(Pending::Chunk(end));
-    }
-
     pub(super) fn push(&mut self, what: Pending) {
         // What was said before octets of the server went missing may have been answered among them.
         let slot = Slot::after(self.pending.back(), what, self.releasing_blind);

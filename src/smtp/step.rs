@@ -77,6 +77,20 @@ impl Session {
         self.release(outlet);
     }
 
+    /// A chunk is whole, and waits for its answer unless the server did not wait for its end.
+    pub(super) fn end_of_chunk(&mut self, last: bool) {
+        if std::mem::take(&mut self.sending.answered) {
+            self.sending = Sending::default();
+            return;
+        }
+        let bytes = self.sending.chunk_bytes;
+        let end = last.then(|| self.sending.end(bytes, self.closing));
+        if last {
+            self.sending = Sending::default();
+        }
+        self.push(Pending::Chunk(end));
+    }
+
     /// Reads on where nothing has to wait any more.
     pub(super) fn release(&mut self, outlet: &mut Outlet<'_>) {
         let waits = self
