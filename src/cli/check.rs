@@ -181,6 +181,7 @@ fn about_false_alarms(directory: &Path, config: &Config) -> Option<Finding> {
 
 fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Finding {
     let settings = LiveSettings { ports, filter, ..LiveSettings::default() };
+    sandbox::take_up_capture();
     match Live::open(name, &settings) {
         Ok(live) => Finding::Good(format!("interface {name}: can be captured (link type {})", live.link().0)),
         Err(error) => Finding::Bad(format!("interface {error}")),

@@ -12,7 +12,7 @@ pub mod acts;
 mod calls;
 mod paths;
 
-use caps::CapSet;
+use caps::{CapSet, Capability};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
 use serde::Serialize;
@@ -103,6 +103,14 @@ impl State {
             text.push_str(missing);
         }
         text
+    }
+}
+
+/// Takes up the right to open interfaces where the program's file only permits it (`setcap cap_net_raw+p`). With `+ep` the
+/// kernel would refuse to start the program at all where that right cannot be had, as in a container that reads logs only.
+pub fn take_up_capture() {
+    if caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_RAW).unwrap_or(false) {
+        let _ = caps::raise(None, CapSet::Effective, Capability::CAP_NET_RAW);
     }
 }
 
