@@ -45,8 +45,9 @@ package:
 
 # Licences, bans, sources. Advisories need the network: `cargo deny check advisories`.
 deny:
-	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
-	cargo deny --offline check bans licenses sources
+	@[ -x target/tools/bin/cargo-deny ] || cargo install --locked --quiet --root target/tools cargo-deny
+	cargo fetch --locked --quiet
+	PATH=$$PWD/target/tools/bin:$$PATH cargo deny --offline check bans licenses sources
 
 # What the program is made of, in CycloneDX.
 sbom:
