@@ -740,3 +740,49 @@ fn an_answer_before_the_end_of_the_message() {
     );
     assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 552", "a@a.example > two@b.example: 250"]);
 }
+
+/// A client that asks a proxy for a mail server and then speaks SMTP through it.
+#[test]
+fn smtp_inside_a_proxy_dialogue_is_noticed_and_read() {
+    let mail = "S: 220 mx.b.example ESMTP
+        C: EHLO a.example
+        S: 250 mx.b.example
+        C: MAIL FROM:<a@a.example>
+        S: 250 ok
+        C: RCPT TO:<one@b.example>
+        S: 250 ok
+        C: DATA
+        S: 354 go
+        C: .
+        S: 250 ok
+        C: QUIT
+        S: 221 bye";
+    for proxy in [
+        "c: \\x05\\x01\\x00
+        s: \\x05\\x00
+        c: \\x05\\x01\\x00\\x01\\x0a\\x01\\x02\\x03\\x00\\x19
+        s: \\x05\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00",
+        "c: \\x05\\x02\\x00\\x02
+        s: \\x05\\x00
+        c: \\x05\\x01\\x00\\x03\\x0cmx.b.example\\x00\\x19
+
+        s: \\x05\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00
+        ",
+        "c: \\x04\\x01\\x00\\x19\\x0a\\x01\\x02\\x03user\\x00
+        s: \\x00\\x5a\\x00\\x00\\x00\\x00\\x00\\x00",
+        "C: CONNECT mx.b.example:25 HTTP/1.1
+        C: Host: mx.b.example
+        C:
+        S: HTTP/1.1 200 Connection established
+        S:
+        ",
+    ] {
+        let seen = replay(&Talk::script(&format!("{proxy}\n{mail}")).frames);
+        assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 250"], "{proxy}");
+        assert_eq!(seen.oddities(), [Oddity::Proxied], "{proxy}");
+        assert_eq!(seen.sessions()[0].ended, SessionEnd::Quit, "{proxy}");
+    }
+    // Ordinary clients are none.
+    let seen = replay(&Talk::script(mail).frames);
+    assert_eq!(seen.oddities(), []);
+}

@@ -20,6 +20,7 @@ pub mod data;
 pub mod line;
 pub mod opaque;
 mod pending;
+mod proxy;
 pub mod reply;
 pub mod session;
 mod starttls;

@@ -97,6 +97,8 @@ pub struct Session {
     pub(super) opaque: Option<Box<OpaqueWatch>>,
     /// STARTTLS was asked for, and what the server said was not seen.
     pub(super) starttls_unanswered: bool,
+    /// What is said now is for a proxy.
+    pub(super) proxied: bool,
     pub(super) client_spoke: bool,
     pub(super) server_spoke: bool,
     pub(super) helo: Option<Untrusted>,
@@ -151,6 +153,7 @@ impl Session {
             tls: Tls::Clear,
             opaque: None,
             starttls_unanswered: false,
+            proxied: false,
             client_spoke: false,
             server_spoke: false,
             helo: None,
@@ -185,9 +188,11 @@ impl Session {
         let before = outlet.out.len();
         match event {
             Event::Opened => {}
+            Event::Bytes(Side::Originator, bytes) if self.hear_proxy_client(bytes, outlet) => {}
             Event::Bytes(Side::Originator, bytes) => self.hear_client(bytes, outlet),
             Event::Bytes(Side::Responder, bytes) => {
                 self.server_spoke = true;
+                let bytes = self.hear_proxy_server(bytes);
                 match &mut self.opaque {
                     Some(opaque) => opaque.bytes(Side::Responder, bytes),
                     None => self.hear_server(bytes, outlet),
