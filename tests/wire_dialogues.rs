@@ -292,6 +292,60 @@ fn a_chunk_that_is_refused_before_its_end_has_had_its_answer() {
     assert_eq!(seen.deliveries(), ["- > one@b.example: 250", "- > two@b.example: 250"]);
 }
 
+/// A sender who hides mail in what he calls a chunk, before a server that takes none.
+#[test]
+fn a_chunk_is_commands_to_a_server_that_takes_none() {
+    for refusal in ["500 5.5.1 unrecognized", "502 no", "503 BDAT command used when CHUNKING not advertised"]
+    {
+        let seen = replay(
+            &Talk::script(&format!(
+                "S: 220 mx
+                C: EHLO a.example
+                S: 250-mx
+                S: 250 PIPELINING
+                C: MAIL FROM:<a@a.example>
+                C: BDAT 1000000
+                C: RCPT TO:<one@b.example>
+                C: DATA
+                S: 250 ok
+                S: {refusal}
+                S: 250 ok
+                S: 354 go
+                C: .
+                S: 250 ok
+                C: QUIT
+                S: 221 bye"
+            ))
+            .frames,
+        );
+        assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 250"], "{refusal}");
+    }
+    // Some take chunks without having said so.
+    let seen = replay(
+        &Talk::script(
+            "S: 220 mx
+            C: HELO a.example
+            S: 250 mx
+            C: MAIL FROM:<a@a.example>
+            C: RCPT TO:<one@b.example>
+            C: BDAT 6
+            c: QUIT\\r\\n
+            C: BDAT 3 LAST
+            c: abc
+            C: QUIT
+            S: 250 ok
+            S: 250 ok
+            S: 250 6 octets
+            S: 250 queued
+            S: 221 bye",
+        )
+        .frames,
+    );
+    assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 250"]);
+    assert_eq!(seen.messages()[0].size_bytes, Some(9));
+    assert_eq!(seen.sessions()[0].ended, SessionEnd::Quit);
+}
+
 #[test]
 fn a_refused_chunk_ends_the_message_once() {
     let seen = after_hello(

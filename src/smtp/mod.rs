@@ -13,6 +13,7 @@
 mod answer;
 pub mod attachment;
 pub mod auth;
+mod chunk;
 pub mod command;
 pub mod content;
 mod counters;

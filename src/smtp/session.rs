@@ -92,6 +92,8 @@ pub struct Session {
     /// Times that what followed a suspect end was read again as commands.
     pub(super) rereads: u32,
     pub(super) transaction: Transaction,
+    /// The server may take chunks, for all that was seen.
+    pub(super) chunking: bool,
     pub(super) auth: Option<AuthState>,
     pub(super) tls: Tls,
     pub(super) opaque: Option<Box<OpaqueWatch>>,
@@ -149,6 +151,7 @@ impl Session {
             releasing_blind: false,
             rereads: 0,
             transaction: Transaction::default(),
+            chunking: false,
             auth: None,
             tls: Tls::Clear,
             opaque: None,
@@ -176,6 +179,7 @@ impl Session {
     ) -> Session {
         let mut session = Session::new(originator, responder, None, at);
         session.mode = Mode::Lost;
+        session.chunking = true;
         session.greeting_awaited = false;
         session.transaction = Transaction::unseen();
         session.push_missing();
@@ -452,15 +456,7 @@ impl Session {
                 self.auth = Some(AuthState::begin(mechanism, initial.as_ref()));
                 self.wait_for(Pending::Auth);
             }
-            Command::Chunk(Some((size, last))) => {
-                if self.sending.chunk_bytes == 0 {
-                    self.sending = Sending::begin(false, outlet);
-                }
-                match size {
-                    0 => self.end_of_chunk(last),
-                    _ => self.mode = Mode::Chunk(size, last),
-                }
-            }
+            Command::Chunk(Some((size, last))) => self.chunk(size, last, outlet),
             Command::Chunk(None) => {
                 self.odd(Oddity::BadChunkSize, outlet);
                 self.push(Pending::Other);
