@@ -292,6 +292,60 @@ fn a_chunk_that_is_refused_before_its_end_has_had_its_answer() {
     assert_eq!(seen.deliveries(), ["- > one@b.example: 250", "- > two@b.example: 250"]);
 }
 
+/// A sender who hides mail in what he calls a chunk, before a server that takes none.
+#[test]
+fn a_chunk_is_commands_to_a_server_that_takes_none() {
+    for refusal in ["500 5.5.1 unrecognized", "502 no", "503 BDAT command used when CHUNKING not advertised"]
+    {
+        let seen = replay(
+            &Talk::script(&format!(
+                "S: 220 mx
+                C: EHLO a.example
+                S: 250-mx
+                S: 250 PIPELINING
+                C: MAIL FROM:<a@a.example>
+                C: BDAT 1000000
+                C: RCPT TO:<one@b.example>
+                C: DATA
+                S: 250 ok
+                S: {refusal}
+                S: 250 ok
+                S: 354 go
+                C: .
+                S: 250 ok
+                C: QUIT
+                S: 221 bye"
+            ))
+            .frames,
+        );
+        assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 250"], "{refusal}");
+    }
+    // Some take chunks without having said so.
+    let seen = replay(
+        &Talk::script(
+            "S: 220 mx
+            C: HELO a.example
+            S: 250 mx
+            C: MAIL FROM:<a@a.example>
+            C: RCPT TO:<one@b.example>
+            C: BDAT 6
+            c: QUIT\\r\\n
+            C: BDAT 3 LAST
+            c: abc
+            C: QUIT
+            S: 250 ok
+            S: 250 ok
+            S: 250 6 octets
+            S: 250 queued
+            S: 221 bye",
+        )
+        .frames,
+    );
+    assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 250"]);
+    assert_eq!(seen.messages()[0].size_bytes, Some(9));
+    assert_eq!(seen.sessions()[0].ended, SessionEnd::Quit);
+}
+
 #[test]
 fn a_refused_chunk_ends_the_message_once() {
     let seen = after_hello(
@@ -739,4 +793,50 @@ fn an_answer_before_the_end_of_the_message() {
         S: 250 ok",
     );
     assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 552", "a@a.example > two@b.example: 250"]);
+}
+
+/// A client that asks a proxy for a mail server and then speaks SMTP through it.
+#[test]
+fn smtp_inside_a_proxy_dialogue_is_noticed_and_read() {
+    let mail = "S: 220 mx.b.example ESMTP
+        C: EHLO a.example
+        S: 250 mx.b.example
+        C: MAIL FROM:<a@a.example>
+        S: 250 ok
+        C: RCPT TO:<one@b.example>
+        S: 250 ok
+        C: DATA
+        S: 354 go
+        C: .
+        S: 250 ok
+        C: QUIT
+        S: 221 bye";
+    for proxy in [
+        "c: \\x05\\x01\\x00
+        s: \\x05\\x00
+        c: \\x05\\x01\\x00\\x01\\x0a\\x01\\x02\\x03\\x00\\x19
+        s: \\x05\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00",
+        "c: \\x05\\x02\\x00\\x02
+        s: \\x05\\x00
+        c: \\x05\\x01\\x00\\x03\\x0cmx.b.example\\x00\\x19
+
+        s: \\x05\\x00\\x00\\x01\\x00\\x00\\x00\\x00\\x00\\x00
+        ",
+        "c: \\x04\\x01\\x00\\x19\\x0a\\x01\\x02\\x03user\\x00
+        s: \\x00\\x5a\\x00\\x00\\x00\\x00\\x00\\x00",
+        "C: CONNECT mx.b.example:25 HTTP/1.1
+        C: Host: mx.b.example
+        C:
+        S: HTTP/1.1 200 Connection established
+        S:
+        ",
+    ] {
+        let seen = replay(&Talk::script(&format!("{proxy}\n{mail}")).frames);
+        assert_eq!(seen.deliveries(), ["a@a.example > one@b.example: 250"], "{proxy}");
+        assert_eq!(seen.oddities(), [Oddity::Proxied], "{proxy}");
+        assert_eq!(seen.sessions()[0].ended, SessionEnd::Quit, "{proxy}");
+    }
+    // Ordinary clients are none.
+    let seen = replay(&Talk::script(mail).frames);
+    assert_eq!(seen.oddities(), []);
 }

@@ -136,10 +136,11 @@ impl Session {
     }
 
     /// A command got its reply; with `seen` false, a reply that was not seen.
-    fn apply(&mut self, what: Pending, seen: bool, outlet: &mut Outlet<'_>) {
+    pub(super) fn apply(&mut self, what: Pending, seen: bool, outlet: &mut Outlet<'_>) {
         let class = if seen { Some(self.reply.class()) } else { None };
         match what {
             Pending::Hello(name) => {
+                self.chunking = !seen || self.reply.names_chunking();
                 if matches!(class, None | Some(2)) {
                     self.transaction.abandon(self.responder, outlet);
                     self.set_helo(name);
@@ -187,6 +188,7 @@ impl Session {
                 self.settle(end, true, outlet);
             }
             Pending::Chunk(None) => {}
+            Pending::ChunkAsked(size, last) => self.chunk_answered((size, last), seen, outlet),
             Pending::Reset => {
                 if matches!(class, None | Some(2)) {
                     self.transaction.abandon(self.responder, outlet);
@@ -280,12 +282,7 @@ impl Session {
             && matches!(class, 4 | 5)
             && !self.sending.answered
         {
-            // Refused at once, though the client sends on what it has promised (RFC 3030 section 2).
-            outlet.counters.replies += 1;
-            let end = MessageEnd { size_bytes: None, ..self.sending.end(0, false) };
-            self.apply(Pending::Chunk(last.then_some(end)), true, outlet);
-            self.sending.answered = true;
-            return;
+            return self.refuse_chunk_early(last, outlet);
         }
         let verdict = matches!(class, 2 | 4 | 5) && code != 421 && only_fits(code).is_none();
         if self.mode == Mode::Data && verdict && !self.sending.answered {

@@ -13,6 +13,7 @@
 mod answer;
 pub mod attachment;
 pub mod auth;
+mod chunk;
 pub mod command;
 pub mod content;
 mod counters;
@@ -20,6 +21,7 @@ pub mod data;
 pub mod line;
 pub mod opaque;
 mod pending;
+mod proxy;
 pub mod reply;
 pub mod session;
 mod starttls;

@@ -41,6 +41,8 @@ pub(super) enum Pending {
     Data,
     EndOfData(MessageEnd),
     Chunk(Option<MessageEnd>),
+    /// A chunk for a server that has not said that it takes any: its size, and whether it is the last.
+    ChunkAsked(u64, bool),
     Reset,
     Quit,
     StartTls,
@@ -48,6 +50,13 @@ pub(super) enum Pending {
     Other,
     /// Any number of commands in missing octets.
     Missing,
+}
+
+impl Pending {
+    /// Whether the meaning of the client's next octets hangs on the reply.
+    pub(super) fn holds_back(&self) -> bool {
+        matches!(self, Pending::Data | Pending::ChunkAsked(..) | Pending::StartTls | Pending::Auth)
+    }
 }
 
 /// What is known of a message when its end is sent.

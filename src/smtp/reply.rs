@@ -13,6 +13,8 @@ pub struct ServerReply {
     enhanced: Option<EnhancedStatus>,
     text: Vec<u8>,
     open: bool,
+    /// A line of it is the keyword of RFC 3030.
+    chunking: bool,
 }
 
 /// What a line of the server was.
@@ -33,6 +35,7 @@ impl ServerReply {
         if !self.open {
             self.enhanced = None;
             self.text.clear();
+            self.chunking = false;
         }
         self.code = code;
         self.open = line.get(3) == Some(&b'-');
@@ -40,6 +43,7 @@ impl ServerReply {
         let status = EnhancedStatus::parse_prefix(text);
         self.enhanced = self.enhanced.or(status.map(|(status, _)| status));
         let words = text.get(status.map_or(0, |(_, bytes)| bytes)..).unwrap_or_default().trim_ascii();
+        self.chunking |= words.eq_ignore_ascii_case(b"CHUNKING");
         if !self.text.is_empty() && !words.is_empty() {
             self.keep(b" ");
         }
@@ -70,6 +74,11 @@ impl ServerReply {
     /// The words, without enhanced status, lines joined by a blank.
     pub fn text(&self) -> &[u8] {
         &self.text
+    }
+
+    /// Whether a line of it offers chunks (RFC 3030 section 2).
+    pub fn names_chunking(&self) -> bool {
+        self.chunking
     }
 
     /// A copy to keep.

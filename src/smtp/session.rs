@@ -92,11 +92,15 @@ pub struct Session {
     /// Times that what followed a suspect end was read again as commands.
     pub(super) rereads: u32,
     pub(super) transaction: Transaction,
+    /// The server may take chunks, for all that was seen.
+    pub(super) chunking: bool,
     pub(super) auth: Option<AuthState>,
     pub(super) tls: Tls,
     pub(super) opaque: Option<Box<OpaqueWatch>>,
     /// STARTTLS was asked for, and what the server said was not seen.
     pub(super) starttls_unanswered: bool,
+    /// What is said now is for a proxy.
+    pub(super) proxied: bool,
     pub(super) client_spoke: bool,
     pub(super) server_spoke: bool,
     pub(super) helo: Option<Untrusted>,
@@ -147,10 +151,12 @@ impl Session {
             releasing_blind: false,
             rereads: 0,
             transaction: Transaction::default(),
+            chunking: false,
             auth: None,
             tls: Tls::Clear,
             opaque: None,
             starttls_unanswered: false,
+            proxied: false,
             client_spoke: false,
             server_spoke: false,
             helo: None,
@@ -173,6 +179,7 @@ impl Session {
     ) -> Session {
         let mut session = Session::new(originator, responder, None, at);
         session.mode = Mode::Lost;
+        session.chunking = true;
         session.greeting_awaited = false;
         session.transaction = Transaction::unseen();
         session.push_missing();
@@ -185,9 +192,11 @@ impl Session {
         let before = outlet.out.len();
         match event {
             Event::Opened => {}
+            Event::Bytes(Side::Originator, bytes) if self.hear_proxy_client(bytes, outlet) => {}
             Event::Bytes(Side::Originator, bytes) => self.hear_client(bytes, outlet),
             Event::Bytes(Side::Responder, bytes) => {
                 self.server_spoke = true;
+                let bytes = self.hear_proxy_server(bytes);
                 match &mut self.opaque {
                     Some(opaque) => opaque.bytes(Side::Responder, bytes),
                     None => self.hear_server(bytes, outlet),
@@ -447,15 +456,7 @@ impl Session {
                 self.auth = Some(AuthState::begin(mechanism, initial.as_ref()));
                 self.wait_for(Pending::Auth);
             }
-            Command::Chunk(Some((size, last))) => {
-                if self.sending.chunk_bytes == 0 {
-                    self.sending = Sending::begin(false, outlet);
-                }
-                match size {
-                    0 => self.end_of_chunk(last),
-                    _ => self.mode = Mode::Chunk(size, last),
-                }
-            }
+            Command::Chunk(Some((size, last))) => self.chunk(size, last, outlet),
             Command::Chunk(None) => {
                 self.odd(Oddity::BadChunkSize, outlet);
                 self.push(Pending::Other);

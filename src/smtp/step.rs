@@ -64,6 +64,11 @@ impl Session {
                 self.mode = Mode::Data;
                 self.sending = Sending::begin(true, outlet);
             }
+            Some(Pending::ChunkAsked(size, last)) => {
+                let (size, last) = (*size, *last);
+                self.pending.pop_back();
+                self.begin_chunk(size, last);
+            }
             Some(Pending::StartTls) if begins_tls(self.held.get(self.held_from..).unwrap_or_default()) => {
                 self.answer_none(outlet);
             }
@@ -77,26 +82,9 @@ impl Session {
         self.release(outlet);
     }
 
-    /// A chunk is whole, and waits for its answer unless the server did not wait for its end.
-    pub(super) fn end_of_chunk(&mut self, last: bool) {
-        if std::mem::take(&mut self.sending.answered) {
-            self.sending = Sending::default();
-            return;
-        }
-        let bytes = self.sending.chunk_bytes;
-        let end = last.then(|| self.sending.end(bytes, self.closing));
-        if last {
-            self.sending = Sending::default();
-        }
-        self.push(Pending::Chunk(end));
-    }
-
     /// Reads on where nothing has to wait any more.
     pub(super) fn release(&mut self, outlet: &mut Outlet<'_>) {
-        let waits = self
-            .pending
-            .back()
-            .is_some_and(|slot| matches!(slot.what, Pending::Data | Pending::StartTls | Pending::Auth));
+        let waits = self.pending.back().is_some_and(|slot| slot.what.holds_back());
         if self.mode == Mode::Held && !waits && self.pending.len() < limits::PENDING_COMMANDS_MAX {
             self.mode = Mode::Command;
         }
@@ -195,6 +183,7 @@ impl Session {
         self.held_gap = false;
         self.mode = Mode::Lost;
         self.auth = None;
+        self.chunking = true;
         self.transaction.doubt();
         if self.pending.len() >= limits::PENDING_COMMANDS_MAX {
             self.answer_none(outlet);
