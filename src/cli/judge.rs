@@ -8,7 +8,7 @@ use super::coverage;
 use super::failure::Failure;
 use crate::alert::budget::{Budget, Rate};
 use crate::alert::{Alert, Format, SenderName, SensorRef, format, format_names};
-use crate::company::Company;
+use crate::company::{Company, Role};
 use crate::config::Config;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
@@ -81,16 +81,21 @@ pub struct Judge {
     cleared_hour: Option<i64>,
 }
 
-/// Says that a sender is taken for something else from now on.
+/// Says that a sender is taken for something else from now on. What an unknown one turns out to be is no news to interrupt
+/// anybody with; its page shows it.
 fn say_role(change: &RoleChange) {
-    tracing::info!(
-        "{} ({:?}) is taken for {} from {} on, before for {}; fix its role with [[host]] where that is wrong",
+    let vantage = if change.sender.vantage == Vantage::Wire { "wire" } else { "log" };
+    let text = format!(
+        "{} ({vantage}) behaves like {}; until {} it was taken for {}; set [[host]] role where that is wrong",
         SenderName::of(&change.sender.id).name,
-        change.sender.vantage,
-        change.role.name().replace('_', " "),
+        change.role.phrase(),
         change.at.to_rfc3339(),
-        change.before.name().replace('_', " "),
+        change.before.phrase(),
     );
+    match change.before {
+        Role::Unused => tracing::debug!("{text}"),
+        _ => tracing::info!("{text}"),
+    }
 }
 
 impl Judge {

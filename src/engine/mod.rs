@@ -113,11 +113,13 @@ pub struct EngineCounters {
     pub confirmed: u64,
     /// Incidents that people dismissed: false alarms.
     pub dismissed: u64,
+    /// Times an undeclared sender was found to have another role.
+    pub role_changes: u64,
 }
 
 impl EngineCounters {
     /// What was counted beyond an earlier moment, by name.
-    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 11] {
+    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 12] {
         let more = |now: u64, then: u64| now.saturating_sub(then);
         [
             ("observations", more(self.observations, earlier.observations)),
@@ -131,6 +133,7 @@ impl EngineCounters {
             ("planned", more(self.planned, earlier.planned)),
             ("confirmed", more(self.confirmed, earlier.confirmed)),
             ("dismissed", more(self.dismissed, earlier.dismissed)),
+            ("role_changes", more(self.role_changes, earlier.role_changes)),
         ]
     }
 }

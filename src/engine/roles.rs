@@ -1,6 +1,6 @@
 //! Which role an undeclared address has: the row of `baselines/` whose typical sender it resembles most.
 //!
-//! *In*: what was learned of a sender. *Out*: its role, and since when. *Bound*: none of its own. *Spec*:
+//! *In*: what was learned of a sender. *Out*: its role, and since when. *Bound*: changes that wait. *Spec*:
 //! docs/detection.md, roles.
 //!
 //! A naive Bayes classifier (each trait normal on its logarithmic scale, roles equally likely) with hysteresis: once a
@@ -10,6 +10,7 @@ use super::Engine;
 use super::model::{Model, Spread, Typical};
 use super::sender::{Sender, SenderId, SenderKey};
 use crate::company::{Company, Role};
+use crate::limits;
 use crate::observation::Vantage;
 use crate::time::{PROFILE_BINS, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -143,6 +144,10 @@ impl Engine {
         }
         sender.role = role;
         sender.learned_role = Some(Box::new(LearnedRole { since: at, before }));
+        self.counters.role_changes += 1;
+        if self.role_changes.len() >= limits::ROLE_CHANGES_WAITING_MAX {
+            return;
+        }
         self.role_changes.push(RoleChange { sender: key.clone(), at, before, role });
     }
 

@@ -289,6 +289,11 @@ fn of_engine(page: &mut Page, vitals: &Vitals) {
         "Incidents that people confirmed or dismissed; dismissed ones are the false alarms",
         [verdict("confirmed", engine.confirmed), verdict("dismissed", engine.dismissed)],
     );
+    page.counter(
+        "role_changes",
+        "Times an undeclared sender was found to have another role",
+        engine.role_changes,
+    );
     page.gauge("senders", "Senders profiled", None, Some(vitals.senders as f64));
     page.gauge("incidents_open", "Incidents open", None, Some(vitals.incidents_open as f64));
     let alerts = &vitals.alerts;
