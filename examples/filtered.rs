@@ -1,8 +1,8 @@
 //! Runs a program under the filters of the service, without the right to new privileges: as a runner for `cargo test` it
 //! holds the whole suite to them. docs/proofs.md has the command.
 //!
-//! Tests also play the receivers of alerts, so they may listen. What else only tests do (raw sockets, namespaces, links,
-//! another user) is refused: the tests that need it fail here, and are named in docs/proofs.md.
+//! Tests also play the neighbours: they listen, make links, and run programs that they wrote. What else only tests do (raw
+//! sockets, namespaces, mounts, another user) is refused: the tests that need it say so and skip, as they do without root.
 
 use portreeve::sandbox::{Needs, enter};
 use std::os::unix::process::CommandExt;
@@ -14,17 +14,19 @@ fn main() {
     let program = PathBuf::from(arguments.next().unwrap_or_else(|| refuse("which program?")));
     let here = std::env::current_dir().unwrap_or_else(|error| refuse(&error.to_string()));
     let target = program.ancestors().nth(3).map(PathBuf::from).unwrap_or_else(|| here.clone());
+    let temporary = std::env::temp_dir();
     let needs = Needs {
         reads: vec![PathBuf::from("/")],
-        writes: vec![std::env::temp_dir(), PathBuf::from("/dev/shm"), target.clone()],
+        writes: vec![temporary.clone(), PathBuf::from("/dev/shm"), target.clone()],
         ports: (1..=u16::MAX).collect(),
-        runs: vec![program.clone(), target],
-        listens: true,
+        runs: vec![program.clone(), target, here, temporary.clone()],
+        plays: true,
         ..Needs::default()
     };
     let state = enter(&needs).unwrap_or_else(|error| refuse(&error));
     eprintln!("{}", state.describe());
-    refuse(&Command::new(&program).args(arguments).exec().to_string())
+    // A browser keeps its things at home, where nothing may be written.
+    refuse(&Command::new(&program).args(arguments).env("HOME", temporary).exec().to_string())
 }
 
 fn refuse(why: &str) -> ! {

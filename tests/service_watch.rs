@@ -225,8 +225,8 @@ fn twenty_five_forbidden_acts_are_denied() {
         String::from_utf8_lossy(&out.stderr)
     );
     assert_eq!(out.status.code(), Some(0), "{text}");
-    if !nix::unistd::Uid::effective().is_root() {
-        println!("skipped: without root the counter-test shows little");
+    if caps::read(None, caps::CapSet::Effective).unwrap().is_empty() {
+        println!("skipped: without root's powers the counter-test shows little");
         return;
     }
     let bait = tempfile::tempdir().unwrap();

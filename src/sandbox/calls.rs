@@ -86,7 +86,7 @@ pub fn restrict(needs: &Needs) -> Result<(), String> {
     let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
     let (rules, otherwise, matched) = if !needs.runs.is_empty() {
         let mut rules = plain(DANGEROUS);
-        if needs.listens {
+        if needs.plays {
             rules.remove(&libc::SYS_listen);
         }
         (rules, SeccompAction::Allow, unknown)

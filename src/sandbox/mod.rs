@@ -31,8 +31,9 @@ pub struct Needs {
     pub ports: Vec<u16>,
     /// Programs that are run.
     pub runs: Vec<PathBuf>,
-    /// Whether sockets may still be opened to listen on. The service opens its own before; tests play the receivers.
-    pub listens: bool,
+    /// Whether it also plays its neighbours, as tests do: sockets may still be opened to listen on, and symbolic links be
+    /// made. The service opens its own sockets before, and makes no links.
+    pub plays: bool,
     /// User to become, where the process was started as root.
     pub user: Option<String>,
 }
