@@ -1,5 +1,5 @@
 //! Runs a program under the filters of the service, without the right to new privileges: as a runner for `cargo test` it
-//! holds the whole suite to them. docs/proofs.md has the command.
+//! holds the whole suite to them. `make filtered`.
 //!
 //! Tests also play the neighbours: they listen, make links, and run programs that they wrote. What else only tests do (raw
 //! sockets, namespaces, mounts, another user) is refused: the tests that need it say so and skip, as they do without root.
@@ -14,12 +14,12 @@ fn main() {
     let program = PathBuf::from(arguments.next().unwrap_or_else(|| refuse("which program?")));
     let here = std::env::current_dir().unwrap_or_else(|error| refuse(&error.to_string()));
     let target = program.ancestors().nth(3).map(PathBuf::from).unwrap_or_else(|| here.clone());
-    let temporary = std::env::temp_dir();
+    let (temporary, memory) = (std::env::temp_dir(), PathBuf::from("/dev/shm"));
     let needs = Needs {
         reads: vec![PathBuf::from("/")],
-        writes: vec![temporary.clone(), PathBuf::from("/dev/shm"), target.clone()],
+        writes: vec![temporary.clone(), memory.clone(), target.clone()],
         ports: (1..=u16::MAX).collect(),
-        runs: vec![program.clone(), target, here, temporary.clone()],
+        runs: vec![program.clone(), target, here, temporary.clone(), memory],
         plays: true,
         ..Needs::default()
     };
