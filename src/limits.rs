@@ -208,3 +208,9 @@ pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;
 
 /// Senders whose recipients' domains were counted and wait for a commit.
 pub const DOMAIN_MIXES_WAITING_MAX: usize = 10_000;
+
+// What a TLS client says of itself.
+
+/// Longest ClientHello read, with its record headers, bytes: those with post-quantum keys have less than 2,000. Counted
+/// with the excerpts of messages.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 8 << 10;
