@@ -213,3 +213,9 @@ pub const DOMAIN_MIXES_WAITING_MAX: usize = 10_000;
 
 /// Role changes that wait to be said; `EngineCounters::role_changes` counts all of them.
 pub const ROLE_CHANGES_WAITING_MAX: usize = 10_000;
+
+// What a TLS client says of itself.
+
+/// Longest ClientHello read, with its record headers, bytes: those with post-quantum keys have less than 2,000. Counted
+/// with the excerpts of messages.
+pub const CLIENT_HELLO_BYTES_MAX: usize = 8 << 10;

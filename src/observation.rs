@@ -244,6 +244,8 @@ pub struct Session {
     pub tls: Tls,
     /// What could be told of a session under TLS; `None` where it stayed in clear.
     pub opaque: Option<Opaque>,
+    /// What the client said of itself before the rest was hidden; `None` where it was not seen whole.
+    pub client_hello: Option<Box<ClientHello>>,
     /// Transactions whose end-of-data was answered.
     pub messages: u32,
     /// Forward-paths offered in clear.
@@ -256,6 +258,15 @@ pub struct Session {
     pub gap_bytes: u64,
     /// Names of the broken manners that were seen, each once, sorted.
     pub oddities: Vec<Oddity>,
+}
+
+/// A TLS client's first message (RFC 8446 section 4.1.2).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClientHello {
+    /// The server's name that it asks for (RFC 6066 section 3), lower case.
+    pub server_name: Option<Untrusted>,
+    /// JA4 of the client: which TLS library, in which setting, called. Equal for equal software.
+    pub ja4: String,
 }
 
 /// What was seen of TLS in a session.

@@ -106,6 +106,13 @@ const OTHERS: &[Truth] = &[
 
 /// Below suricata-verify/tests; `input.pcap` where no file is named.
 const SURICATA: &[Truth] = &[
+    row(
+        "firewall/ruletype-firewall-140-smtp-pipelined-post-data-rset-sequence/smtp-pipelined-post-data-rset-sequence.pcap",
+        1,
+        2,
+        [2, 2, 0],
+        2,
+    ),
     plain("bug-1045/smtpsuricataflowbitsFN.pcap"),
     plain("bug-3616-smtp"),
     plain("bug-6207-1"),
@@ -303,6 +310,10 @@ fn sessions_tell_tls_accounts_and_oddities() {
     assert_eq!(keys.account, Some("12345678@aol.com".into()));
     assert_eq!(session("ipfixprobe/smtp.pcap").1.account, Some("gurpartap@patriots.in".into()));
 
+    // What Arkime's own test expects.
+    let (tls, _) = session("arkime/smtp-starttls.pcap");
+    assert_eq!(tls.client_hello.unwrap().ja4, "t10i290100_cdba58456bdf_e78b541c01a9");
+
     assert_eq!(oddities("snort3/appids/appids_smtp.pcap"), [Oddity::BareLineFeed, Oddity::SmugglingSuspect]);
     assert_eq!(oddities(&suricata("smtp-bdat-bad-tail-next-mail")), [Oddity::BadChunkSize]);
     assert_eq!(oddities(&suricata("smtp-pipelining")), []);
@@ -312,22 +323,32 @@ fn sessions_tell_tls_accounts_and_oddities() {
 #[test]
 fn every_file_goes_through() {
     let Some(folder) = captures() else { return };
-    let (mut folders, mut files) = (vec![folder], 0);
-    while let Some(folder) = folders.pop() {
-        for entry in std::fs::read_dir(folder).unwrap() {
+    let (mut folders, mut files, mut without_truth) = (vec![folder.clone()], 0, Vec::new());
+    let named = |truth: &Truth| truth.path.to_owned();
+    let mut known: Vec<String> = ARKIME.iter().chain(OTHERS).map(named).collect();
+    known.extend(SURICATA.iter().map(|truth| suricata(truth.path)));
+    while let Some(inside) = folders.pop() {
+        for entry in std::fs::read_dir(inside).unwrap() {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
                 continue;
             }
             match read(&path) {
-                Ok(_) => files += 1,
+                Ok((_, counters)) => {
+                    files += 1;
+                    let name = path.strip_prefix(&folder).unwrap().to_string_lossy().into_owned();
+                    if counters.sessions > 0 && !known.contains(&name) {
+                        without_truth.push(name);
+                    }
+                }
                 Err(CaptureError::NotACapture { .. }) => {}
                 Err(error) => panic!("{error}"),
             }
         }
     }
     assert!(files >= ARKIME.len() + OTHERS.len() + SURICATA.len(), "only {files} captures");
+    assert_eq!(without_truth, [""; 0], "captures with SMTP that have no row in the tables");
 }
 
 #[test]

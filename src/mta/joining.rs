@@ -106,6 +106,7 @@ impl Joining<'_> {
                 helo: seen.helo.map(|helo| Untrusted::bounded(helo, limits::HELO_BYTES_MAX)),
                 tls: if seen.tls { Tls::Started } else { Tls::Clear },
                 opaque: None,
+                client_hello: None,
                 messages: 0,
                 recipients: 0,
                 recipients_refused: 0,

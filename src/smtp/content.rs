@@ -57,6 +57,16 @@ impl Excerpt {
         self.cut = true;
     }
 
+    /// What is kept.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Whether more came than is kept.
+    pub fn is_cut(&self) -> bool {
+        self.cut
+    }
+
     /// The facts of the message, which without its end was so long.
     pub fn read(mut self, message_bytes: u64) -> Option<Box<Content>> {
         self.bytes.truncate(usize::try_from(message_bytes).unwrap_or(usize::MAX).min(self.bytes.len()));

@@ -7,8 +7,10 @@
 //! The estimate: a run of application data from the client, longer than an envelope, that one short
 //! answer ends. A pipelined envelope is long too, but each of its commands is answered.
 
+use super::content::Held;
+use super::hello::HelloReader;
 use crate::flow::Side;
-use crate::observation::Opaque;
+use crate::observation::{ClientHello, Opaque};
 
 /// Shortest run that can be a message: its headers alone are longer than an envelope of one recipient.
 const MESSAGE_RUN_BYTES_MIN: u64 = 600;
@@ -64,15 +66,27 @@ pub struct OpaqueWatch {
     originator: Records,
     responder: Records,
     run_bytes: u64,
+    /// Until the client's first message is whole.
+    hello: Option<Box<HelloReader>>,
+    client_hello: Option<Box<ClientHello>>,
 }
 
 impl OpaqueWatch {
+    /// A session whose next octets of the client are its first under TLS.
+    pub fn new(held: &Held) -> OpaqueWatch {
+        OpaqueWatch { hello: Some(Box::new(HelloReader::new(held))), ..OpaqueWatch::default() }
+    }
+
     /// Takes octets of one side.
     pub fn bytes(&mut self, side: Side, bytes: &[u8]) {
         match side {
             Side::Originator => {
                 self.seen.originator_bytes += bytes.len() as u64;
                 self.run_bytes += self.originator.feed(bytes).0;
+                if let Some(done) = self.hello.as_mut().and_then(|hello| hello.add(bytes)) {
+                    self.client_hello = done.map(Box::new);
+                    self.hello = None;
+                }
             }
             Side::Responder => {
                 self.seen.responder_bytes += bytes.len() as u64;
@@ -92,12 +106,20 @@ impl OpaqueWatch {
             Side::Responder => (&mut self.responder, &mut self.seen.responder_bytes),
         };
         *count += bytes;
+        if side == Side::Originator {
+            self.hello = None;
+        }
         if bytes >= records.left as u64 && records.header_bytes == 0 {
             records.header[0] = 0;
             records.left = usize::MAX;
         } else {
             records.left -= (bytes as usize).min(records.left);
         }
+    }
+
+    /// What the client said of itself.
+    pub fn client_hello(&mut self) -> Option<Box<ClientHello>> {
+        self.client_hello.take()
     }
 
     /// What was seen.

@@ -224,6 +224,7 @@ impl Session {
                 helo: self.helo.take(),
                 tls: self.tls,
                 opaque: self.opaque.as_ref().map(|opaque| opaque.seen()),
+                client_hello: self.opaque.as_mut().and_then(|opaque| opaque.client_hello()),
                 messages: self.messages,
                 recipients: self.recipients,
                 recipients_refused: self.recipients_refused,
@@ -282,7 +283,7 @@ impl Session {
             if self.responder_port != 465 {
                 self.odd(Oddity::UnexpectedTls, outlet);
             }
-            return self.begin_opaque(bytes);
+            return self.begin_opaque(bytes, outlet);
         }
         let unseen = self.pending.back().is_some_and(|slot| slot.doubtful);
         if self.mode == Mode::Held && (unseen || (self.is_in_doubt() && self.answered_since_wait)) {
@@ -401,7 +402,7 @@ impl Session {
             if !self.starttls_unanswered {
                 self.odd(Oddity::UnexpectedTls, outlet);
             }
-            self.begin_opaque(rest);
+            self.begin_opaque(rest, outlet);
             *rest = &[];
             return;
         }

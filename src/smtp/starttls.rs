@@ -12,8 +12,8 @@ use crate::observation::{Oddity, Tls};
 
 impl Session {
     /// STARTTLS was granted, or TLS began without it.
-    pub(super) fn begin_opaque(&mut self, bytes: &[u8]) {
-        let mut opaque = OpaqueWatch::default();
+    pub(super) fn begin_opaque(&mut self, bytes: &[u8], outlet: &Outlet<'_>) {
+        let mut opaque = OpaqueWatch::new(outlet.held);
         opaque.bytes(Side::Originator, bytes);
         self.opaque = Some(Box::new(opaque));
         self.tls = Tls::Started;
@@ -28,7 +28,7 @@ impl Session {
         self.held_from = 0;
         let plain = !waiting.is_empty() && !begins_tls(waiting);
         // What is sent in clear behind STARTTLS must be forgotten by the server (RFC 3207 section 4.2).
-        self.begin_opaque(if plain { &[] } else { waiting });
+        self.begin_opaque(if plain { &[] } else { waiting }, outlet);
         if plain {
             self.odd(Oddity::PlaintextAfterStarttls, outlet);
         }

@@ -68,6 +68,7 @@ pub fn views(mail: &Mail) -> Vec<Observation> {
             helo: None,
             tls: Tls::Started,
             opaque: Some(Opaque { originator_bytes: 5_000, responder_bytes: 900, messages_estimated: 1 }),
+            client_hello: None,
             messages: 0,
             recipients: 0,
             recipients_refused: 0,
