@@ -440,15 +440,23 @@ fn explain(text: &str, error: &toml::de::Error) -> String {
     let message = error.message().lines().next().unwrap_or_default().to_owned();
     let place = line.map_or(String::new(), |line| format!("line {line}: "));
     let quoted: Vec<&str> = message.split('`').skip(1).step_by(2).collect();
-    if !message.starts_with("unknown field") || quoted.len() < 2 {
-        return format!("{place}{message}");
-    }
+    let unknown = [("unknown field", "key"), ("unknown variant", "word")];
+    let noun = unknown.iter().find(|(start, _)| message.starts_with(start)).map(|(_, noun)| noun);
+    let Some(noun) = noun.filter(|_| quoted.len() > 1) else {
+        // The value at fault, where the message does not have it. Never a table: it may hold a password.
+        let found = error.span().and_then(|span| text.get(span)).unwrap_or_default();
+        let shown = message.starts_with("invalid") && !found.is_empty() && found.len() < 80;
+        return match shown && !message.contains(found) && !found.contains(['\n', '{', '[', '=']) {
+            true => format!("{place}{message}: {found}"),
+            false => format!("{place}{message}"),
+        };
+    };
     let nearest = quoted[1..].iter().max_by(|a, b| {
         strsim::jaro_winkler(quoted[0], a).total_cmp(&strsim::jaro_winkler(quoted[0], b)).then(b.cmp(a))
     });
     match nearest {
         Some(key) => format!(
-            "{place}unknown key `{}`: did you mean `{key}`? (known here: {})",
+            "{place}unknown {noun} `{}`: did you mean `{key}`? (known here: {})",
             quoted[0],
             quoted[1..].join(", ")
         ),
@@ -459,6 +467,17 @@ fn explain(text: &str, error: &toml::de::Error) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_wrong_value_is_shown_and_a_misspelt_word_has_its_neighbour() {
+        for (text, says) in [
+            ("[company]\nnetworks = [\"10.0.0.0/99\"]", "line 2: invalid IP address syntax: \"10.0.0.0/99\""),
+            ("[[sink]]\ntype = \"filee\"", "line 2: unknown word `filee`: did you mean `file`?"),
+        ] {
+            let error = Config::parse(text).unwrap_err().to_string();
+            assert!(error.contains(says), "{error}");
+        }
+    }
 
     #[test]
     fn a_misspelt_key_is_named_with_its_line_and_its_neighbour() {

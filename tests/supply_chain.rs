@@ -30,11 +30,15 @@ fn explained() -> BTreeSet<String> {
 fn every_direct_dependency_has_its_reason() {
     let manifest: Table = read("Cargo.toml").parse().unwrap();
     let explained = explained();
+    let mut named = BTreeSet::new();
     for section in ["dependencies", "dev-dependencies", "build-dependencies"] {
         let Some(list) = manifest.get(section).and_then(|section| section.as_table()) else { continue };
         let missing: Vec<&String> = list.keys().filter(|name| !explained.contains(*name)).collect();
         assert!(missing.is_empty(), "docs/dependencies.md does not say why {missing:?} are needed");
+        named.extend(list.keys().cloned());
     }
+    let gone: Vec<_> = explained.difference(&named).collect();
+    assert!(gone.is_empty(), "docs/dependencies.md explains {gone:?}, which Cargo.toml does not name");
 }
 
 #[test]
