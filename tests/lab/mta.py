@@ -128,7 +128,7 @@ class Postfix:
                 'module(load="imuxsock" SysSock.Use="off")\ninput(type="imuxsock" Socket="/dev/log")\n'
                 'mail.* action(type="omfile" file="%s")\n' % (self.at, self.log))
             script += (
-                "mkdir -p {at}/dev; mount -t tmpfs none {at}/dev; cp -a /dev/null /dev/zero /dev/random /dev/urandom /dev/full {at}/dev; "
+                "mkdir -p {at}/dev; mount -t tmpfs -o mode=755 none {at}/dev; cp -a /dev/null /dev/zero /dev/random /dev/urandom /dev/full {at}/dev; "
                 "ln -s /proc/self/fd {at}/dev/fd; mount --move {at}/dev /dev; "
                 "rsyslogd -f {at}/rsyslog.conf -i {at}/rsyslog.pid; "
                 "for i in 1 2 3 4 5 6 7 8 9 10; do [ -S /dev/log ] && break; sleep 0.1; done; ").format(at=self.at)
