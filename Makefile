@@ -1,6 +1,6 @@
 # Each line is a command that a person could type. `make demo` and `make test` are all that a newcomer needs.
 
-.PHONY: demo test lint bench evaluate lab fuzz screenshots package deny sbom reproducible clean
+.PHONY: demo test filtered lint bench evaluate lab fuzz screenshots package deny sbom reproducible clean
 
 # Builds, makes a small world of mail, finds the hijacks in it, prints the alerts and the score. `make demo WEB=1` then
 # shows it in the browser.
@@ -13,6 +13,14 @@ test:
 	@.ci/install
 	@.ci/install chromium chromium-driver || true
 	cargo test
+
+# Runs every test under the filters of the service (Landlock, seccomp, no capabilities), by a runner that each test program
+# is started through. Tests that need more say so and skip, as without root.
+filtered:
+	@.ci/install
+	cargo build --example filtered
+	CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER=$(CURDIR)/target/debug/examples/filtered \
+		cargo test --no-fail-fast
 
 lint:
 	@.ci/install
@@ -37,15 +45,17 @@ screenshots:
 	@.ci/install chromium chromium-driver
 	PORTREEVE_SCREENSHOTS=docs/screenshots cargo test --release --test web_pages
 
-# The .deb and the .rpm in target/package; the .deb is installed, started and removed in a root of its own (needs root).
+# The .deb and the .rpm in target/package. The .deb is installed in a throw-away machine with a systemd of its own, started,
+# reloaded, upgraded, removed; then the same machine with the lab's company around it (needs root).
 package:
-	@.ci/install dpkg-dev
+	@.ci/install dpkg-dev rpm systemd
 	contrib/package test
 
 # Licences, bans, sources. Advisories need the network: `cargo deny check advisories`.
 deny:
-	@command -v cargo-deny >/dev/null || cargo install --locked --quiet cargo-deny
-	cargo deny --offline check bans licenses sources
+	@[ -x target/tools/bin/cargo-deny ] || cargo install --locked --quiet --root target/tools cargo-deny
+	cargo fetch --locked --quiet
+	PATH=$$PWD/target/tools/bin:$$PATH cargo deny --offline check bans licenses sources
 
 # What the program is made of, in CycloneDX.
 sbom:

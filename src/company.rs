@@ -39,6 +39,18 @@ impl Role {
             Role::Unused => "unused",
         }
     }
+
+    /// In a sentence.
+    pub const fn phrase(self) -> &'static str {
+        match self {
+            Role::MailRelay => "a mail relay",
+            Role::BulkSender => "a bulk sender",
+            Role::Application => "an application",
+            Role::Device => "a device",
+            Role::Workstation => "a workstation",
+            Role::Unused => "an unused address",
+        }
+    }
 }
 
 /// A machine of ours that was declared by name.

@@ -138,6 +138,9 @@ pub struct DialectConfig {
 pub struct DetectConfig {
     /// False alarms accepted in 1,000 sender-days. Default: 1.
     pub false_alarms_per_1000_sender_days: f64,
+    /// Alarms of the second tier (more mail in an hour than habits explain, nothing else) accepted in 1,000
+    /// sender-days, where every mailing is announced. Default: 0, the tier is off.
+    pub volume_alarms_per_1000_sender_days: f64,
     /// Days a new install needs before it calls anything new or foreign. Default: 3.
     pub settling_days: f64,
     /// Hours of quiet after which an incident is closed. Default: 6.
@@ -149,6 +152,7 @@ impl Default for DetectConfig {
         let settings = Settings::default();
         DetectConfig {
             false_alarms_per_1000_sender_days: settings.false_alarms_per_1000_sender_days,
+            volume_alarms_per_1000_sender_days: settings.volume_alarms_per_1000_sender_days,
             settling_days: settings.settling_days,
             close_after_hours: settings.close_after_hours,
         }
@@ -312,6 +316,9 @@ impl Config {
         if !(1e-6..=1000.0).contains(&detect.false_alarms_per_1000_sender_days) {
             return fail("detect.false_alarms_per_1000_sender_days must be between 0.000001 and 1000".into());
         }
+        if !(0.0..=1000.0).contains(&detect.volume_alarms_per_1000_sender_days) {
+            return fail("detect.volume_alarms_per_1000_sender_days must be between 0 and 1000".into());
+        }
         if !(0.0..=365.0).contains(&detect.settling_days) {
             return fail("detect.settling_days must be between 0 and 365".into());
         }
@@ -405,6 +412,7 @@ impl Config {
     pub fn settings(&self) -> Settings {
         Settings {
             false_alarms_per_1000_sender_days: self.detect.false_alarms_per_1000_sender_days,
+            volume_alarms_per_1000_sender_days: self.detect.volume_alarms_per_1000_sender_days,
             settling_days: self.detect.settling_days,
             close_after_hours: self.detect.close_after_hours,
             recipients_named: self.privacy.recipients,

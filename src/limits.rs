@@ -209,6 +209,11 @@ pub const FRAGMENTS_BYTES_MAX: usize = 4 << 20;
 /// Senders whose recipients' domains were counted and wait for a commit.
 pub const DOMAIN_MIXES_WAITING_MAX: usize = 10_000;
 
+// Roles that are learned.
+
+/// Role changes that wait to be said; `EngineCounters::role_changes` counts all of them.
+pub const ROLE_CHANGES_WAITING_MAX: usize = 10_000;
+
 // What a TLS client says of itself.
 
 /// Longest ClientHello read, with its record headers, bytes: those with post-quantum keys have less than 2,000. Counted

@@ -71,6 +71,10 @@ fn without_a_sensor() {
     assert!(good(state, &["incidents", "show", &id]).contains("dismissed by ann: a test"));
     assert!(refused(state, &["incidents", "confirm", "0123"]).contains("is not known"));
 
+    let check = portreeve(state, &["check"]);
+    let text = String::from_utf8_lossy(&check.stdout).into_owned();
+    assert!(text.contains("false alarms: "), "{text}");
+
     let until = ["--until", "2099-01-01T00:00:00Z"];
     let add = ["plan", "add", "10.0.0.7", "--recipients-max", "25000"];
     let plan = json(state, &[&add[..], &until].concat());

@@ -8,6 +8,7 @@
 mod attacks;
 mod bursts;
 mod curves;
+mod efficiency;
 mod goals;
 mod histories;
 mod ours;
@@ -47,14 +48,14 @@ struct Arguments {
 
 fn main() {
     let arguments = Arguments::parse();
-    let model = Model::shipped().unwrap();
+    let model: &'static Model = Box::leak(Box::new(Model::shipped().unwrap()));
     println!("peers, each by its published rule:");
     for peer in peers::PEERS {
         println!("  {:<24} {}", peer.name, peer.source);
     }
-    let calibration = population::honest(&model, arguments.seed, arguments.share);
-    let fresh = population::honest(&model, arguments.seed + 1_000, arguments.share);
-    let attacked = population::attacked(&model, arguments.seed + 2_000, arguments.attacks);
+    let calibration = population::honest(model, arguments.seed, arguments.share);
+    let fresh = population::honest(model, arguments.seed + 1_000, arguments.share);
+    let attacked = population::attacked(model, arguments.seed + 2_000, arguments.attacks);
     println!(
         "\nhistories: {} honest sender-days to calibrate the peers, {} fresh ones, {} attacks; seed {}",
         calibration.days[0].len(),
@@ -66,10 +67,12 @@ fn main() {
     for budget in [1.0, 0.1] {
         tables::at_a_budget(&calibration, &fresh, &attacked, budget);
     }
+    tables::second_tier(&fresh, &attacked);
     tables::bursts(&calibration, &fresh);
-    tables::roles(&model, &calibration, &fresh);
-    goals::print(&model, &goals::measure(&model, &fresh, &attacked, arguments.seed, arguments.attacks));
+    tables::roles(model, &calibration, &fresh);
+    goals::print(model, &goals::measure(model, &fresh, &attacked, arguments.seed, arguments.attacks));
+    efficiency::print(model, arguments.seed + 4_000);
     curves::draw(&fresh, &attacked, &arguments.svg);
     println!("\ncurves: {}", arguments.svg.display());
-    worlds::compare(&model, &arguments.scenario, arguments.seed, arguments.worlds);
+    worlds::compare(model, &arguments.scenario, arguments.seed, arguments.worlds);
 }

@@ -14,7 +14,10 @@ use std::collections::{BTreeMap, BTreeSet};
 /// A detector at work on one history.
 pub type Judge<'a> = Box<dyn FnMut(&Sent) -> f64 + 'a>;
 
-/// Detectors: ours, then the peers in their order.
+/// How many detectors [`judges`] gives.
+const DETECTORS: usize = PEERS.len() + 2;
+
+/// Detectors: ours, then the peers in their order, then our second tier.
 pub fn judges(model: &Model, class: Class) -> Vec<Judge<'_>> {
     let mut list: Vec<Judge> = vec![ours::judge(model, class)];
     for peer in PEERS {
@@ -22,6 +25,7 @@ pub fn judges(model: &Model, class: Class) -> Vec<Judge<'_>> {
         let mut known = Recipients::new(class);
         list.push(Box::new(move |sent| judge(&known.see(sent))));
     }
+    list.push(ours::volume(model, class));
     list
 }
 
@@ -71,7 +75,7 @@ pub struct Honest {
 
 /// A bursty day counts as one event of its cause.
 pub fn honest(model: &Model, seed: u64, share: f64) -> Honest {
-    let mut out = Honest { days: vec![Vec::new(); 1 + PEERS.len()], ..Honest::default() };
+    let mut out = Honest { days: vec![Vec::new(); DETECTORS], ..Honest::default() };
     let mut part = 0;
     for (class, count) in POPULATION.into_iter().chain([(Class::Account, 500)]) {
         for _ in 0..(count as f64 * share).ceil() as usize {
@@ -86,7 +90,7 @@ pub fn honest(model: &Model, seed: u64, share: f64) -> Honest {
             out.days_of.entry(class).or_default().extend(scores[0].days);
             let causes: BTreeSet<Cause> = scores[0].bursts.keys().map(|(cause, _)| *cause).collect();
             for cause in &causes {
-                let lists = out.bursts.entry(*cause).or_insert_with(|| vec![Vec::new(); 1 + PEERS.len()]);
+                let lists = out.bursts.entry(*cause).or_insert_with(|| vec![Vec::new(); DETECTORS]);
                 for (list, of_history) in lists.iter_mut().zip(&scores) {
                     let of_cause = of_history.bursts.iter().filter(|((of, _), _)| of == cause);
                     list.extend(of_cause.map(|(_, score)| *score));
@@ -119,7 +123,7 @@ fn day_scores(mut judge: Judge, history: &History) -> DayScores {
 
 /// Trails of attacks, by detector.
 pub fn attacked(model: &Model, seed: u64, per_kind: usize) -> Vec<Vec<Trail>> {
-    let mut out: Vec<Vec<Trail>> = (0..1 + PEERS.len()).map(|_| Vec::new()).collect();
+    let mut out: Vec<Vec<Trail>> = (0..DETECTORS).map(|_| Vec::new()).collect();
     for (index, kind) in KINDS.into_iter().enumerate() {
         for number in 0..per_kind {
             let mut rng = Random::part(seed, (index * 100_000 + number) as u64);

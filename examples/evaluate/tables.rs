@@ -8,6 +8,7 @@ use crate::peers::PEERS;
 use crate::population::Honest;
 use crate::score::{Rise, Summary, Trail, false_alarms, summary, threshold};
 use portreeve::engine::model::Model;
+use portreeve::engine::volume;
 
 /// Names of the detectors in their order.
 pub fn names() -> impl Iterator<Item = &'static str> {
@@ -51,6 +52,26 @@ pub fn as_published(fresh: &Honest, attacked: &[Vec<Trail>]) {
     for (index, name) in names().enumerate() {
         let at = index.checked_sub(1).map_or(ours_at(1.0), |peer| PEERS[peer].published);
         row(name, &summary(&alarms(&attacked[index], at)), false_alarms(&fresh.days[index], at));
+    }
+}
+
+/// Our second tier, every mailing announced.
+pub fn second_tier(fresh: &Honest, attacked: &[Vec<Trail>]) {
+    header("second tier, unexplained volume, where every mailing is announced");
+    let (Some(days), Some(trails)) = (fresh.days.last(), attacked.last()) else { return };
+    for budget in [1.0, 0.1] {
+        let at = ours_at(budget);
+        row(&format!("at {budget}"), &summary(&alarms(trails, at)), false_alarms(days, at));
+    }
+    let mut falling = days.clone();
+    falling.sort_by(|a, b| b.total_cmp(a));
+    let nats = [10.0, 1.0, 0.1].map(|budget| threshold(&falling, budget) + volume::alarms_implied(0.0).ln());
+    println!("fitted here at 10 / 1 / 0.1: {:.2} / {:.2} / {:.2} nats", nats[0], nats[1], nats[2]);
+    println!("found by kind of attack at 1");
+    for kind in KINDS {
+        let of_kind: Vec<&Trail> = trails.iter().filter(|trail| trail.attack.kind == kind).collect();
+        let found = of_kind.iter().filter(|trail| trail.alarm(ours_at(1.0)).is_some()).count();
+        println!("{:<24} {:>6.1}%", kind.name(), 100.0 * found as f64 / of_kind.len().max(1) as f64);
     }
 }
 

@@ -11,7 +11,9 @@ use crate::engine::unlogged;
 pub fn severity(incident: &Incident) -> Severity {
     let hours = (incident.last_at.seconds_since(incident.first_at) / 3_600.0).max(1.0 / 60.0);
     let per_hour = incident.messages as f64 / hours;
-    let (name, score) = if incident.accepted >= 1_000 || (per_hour >= 600.0 && incident.messages >= 50) {
+    let (name, score) = if incident.kind == Kind::UnexplainedVolume {
+        ("low", 21)
+    } else if incident.accepted >= 1_000 || (per_hour >= 600.0 && incident.messages >= 50) {
         ("critical", 99)
     } else if incident.accepted >= 100 || per_hour >= 60.0 || incident.kind == Kind::Block {
         ("high", 73)
@@ -27,6 +29,13 @@ pub fn severity(incident: &Incident) -> Severity {
 pub fn headline(change: &IncidentChange, name: &str) -> String {
     let incident = &change.incident;
     let seconds = incident.last_at.seconds_since(incident.first_at);
+    if incident.kind == Kind::UnexplainedVolume {
+        let over = if change.change == Change::Closed { "Over, or told as a hijack: " } else { "" };
+        return format!(
+            "{over}{name} sent {} messages in one hour; at most {} are normal, and nothing else points at a hijack.",
+            incident.messages, incident.usual_max
+        );
+    }
     if change.change == Change::Closed {
         return format!(
             "{name} is quiet again: {} messages in {}, {} recipients accepted.",
@@ -69,6 +78,7 @@ pub fn techniques(kind: Kind) -> Vec<String> {
         Kind::Relay => &["T1584.004", "T1505.003", "T1566"],
         Kind::Block => &["T1584.008", "T1566"],
         Kind::Unknown => &["T1566"],
+        Kind::UnexplainedVolume => &[],
     };
     owned(list)
 }
@@ -98,6 +108,10 @@ pub fn next_steps(change: &IncidentChange) -> Vec<String> {
             "Ask the blocklists named in the replies for their evidence before asking to be removed.",
         ],
         Kind::Unknown => &["Look at the samples and find who owns this sender."],
+        Kind::UnexplainedVolume => &[
+            "Ask who owns this sender whether a mailing is under way.",
+            "If it is, announce the next one with [[planned]] or `portreeve plan add`; if nobody knows of it, treat it as a hijack.",
+        ],
     };
     owned(steps)
 }
@@ -125,7 +139,7 @@ pub fn before_unblocking(change: &IncidentChange) -> Vec<String> {
         Kind::Block => {
             "Against, until done: the prefix is announced by you alone and every address that took part is accounted for."
         }
-        Kind::Unknown => "Against, until done: the cause was found.",
+        Kind::Unknown | Kind::UnexplainedVolume => "Against, until done: the cause was found.",
     };
     reasons.push(cause.into());
     if incident.accepted > 0 {

@@ -263,7 +263,13 @@ fn open_error(interface: &str, error: &pcap::Error) -> CaptureError {
         return CaptureError::NoSuchInterface { name };
     }
     if lower.contains("permission") || lower.contains("not permitted") {
-        return CaptureError::InterfaceForbidden { name };
+        // Who may not capture is told so before anybody looks whether there is such an interface: a wrong name must not
+        // send people to look for rights.
+        let listed = std::path::Path::new("/sys/class/net").is_dir();
+        return match interface != "any" && listed && index_of(interface).is_none() {
+            true => CaptureError::NoSuchInterface { name },
+            false => CaptureError::InterfaceForbidden { name },
+        };
     }
     CaptureError::System { name, detail }
 }

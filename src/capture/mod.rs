@@ -126,7 +126,7 @@ pub enum CaptureError {
         name: String,
     },
     /// The interface may not be captured.
-    #[error("{name}: may not capture; run as root or grant CAP_NET_RAW (setcap cap_net_raw+ep)")]
+    #[error("{name}: may not capture; run as root or grant CAP_NET_RAW (setcap cap_net_raw+p)")]
     InterfaceForbidden {
         /// The interface.
         name: String,

@@ -3,13 +3,17 @@
 //! *In*: the configuration. *Out*: one line for each thing that `watch` will need. Exit 1 where one fails.
 
 use super::failure::{FAILED, Failure, Outcome};
+use super::false_alarms::Realised;
 use super::inputs::{self, Input, Kind};
+use super::running::{self, Running};
 use super::{print, read_config, state_directory};
 use crate::capture::filter::hidden_wrappings;
 use crate::capture::{LinkType, Live, LiveSettings};
 use crate::config::{Config, LogConfig};
+use crate::health::condition_codes;
 use crate::sandbox::{self, acts};
 use crate::sink::{self, SinkConfig};
+use crate::store::read::Reader;
 use crate::store::{Store, StoreError};
 use crate::tail::{Way, bind, follow_journal};
 use clap::Args;
@@ -78,15 +82,18 @@ pub fn run(arguments: &Arguments) -> Outcome {
     for path in &arguments.log {
         findings.push(about_log(path, None, &config));
     }
-    findings.push(match state_directory(arguments.state.as_ref(), &config) {
-        Some(directory) => about_state(&directory),
-        None => Finding::Notice(
+    match state_directory(arguments.state.as_ref(), &config) {
+        Some(directory) => {
+            findings.push(about_state(&directory));
+            findings.extend(about_false_alarms(&directory, &config));
+        }
+        None => findings.push(Finding::Notice(
             "state: none is kept: what is learned is lost at the end; set [state] directory".into(),
-        ),
-    });
+        )),
+    }
     findings.extend(config.sink.iter().map(about_sink));
     findings.extend(config.sink.iter().flat_map(about_receiver));
-    findings.extend(config.metrics.listen.map(about_listener));
+    findings.extend(config.metrics.listen.into_iter().flat_map(about_listener));
     findings.push(about_clock());
     findings.push(about_sandbox(&config));
     report(&findings)
@@ -168,9 +175,18 @@ fn about_budget(config: &Config) -> Finding {
     ))
 }
 
+/// The promise beside what people said; `None` where there is no state yet, or it cannot be read.
+fn about_false_alarms(directory: &Path, config: &Config) -> Option<Finding> {
+    let counters = Reader::open(directory).ok()?.counters().ok()?;
+    let realised = Realised::new(&counters, config.detect.false_alarms_per_1000_sender_days);
+    let says = realised.sentence();
+    Some(if realised.exceeds() { Finding::Notice(says) } else { Finding::Good(says) })
+}
+
 fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Finding {
     let port = ports.first().copied().unwrap_or(25);
     let settings = LiveSettings { ports, filter: filter.clone(), ..LiveSettings::default() };
+    sandbox::take_up_capture();
     let live = match Live::open(name, &settings) {
         Ok(live) => live,
         Err(error) => return Finding::Bad(format!("interface {error}")),
@@ -284,14 +300,33 @@ fn about_receiver(sink: &SinkConfig) -> Vec<Finding> {
     }]
 }
 
-fn about_listener(address: SocketAddr) -> Finding {
+fn about_listener(address: SocketAddr) -> Vec<Finding> {
     match TcpListener::bind(address) {
-        Ok(_) => Finding::Good(format!("metrics: {address} is free")),
-        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => {
-            Finding::Notice(format!("metrics: {address} is in use, perhaps by a portreeve that runs"))
+        Ok(_) => vec![Finding::Good(format!("metrics: {address} is free"))],
+        Err(error) if error.kind() == std::io::ErrorKind::AddrInUse => match running::ask(address) {
+            Some(sensor) => about_running(address, &sensor),
+            None => vec![Finding::Bad(format!(
+                "metrics: {address} is in use, and not by a portreeve; choose another address or port"
+            ))],
+        },
+        Err(error) => {
+            vec![Finding::Bad(format!("metrics: {address}: {error}; choose another address or port"))]
         }
-        Err(error) => Finding::Bad(format!("metrics: {address}: {error}; choose another address or port")),
     }
+}
+
+/// What the sensor that runs knows of itself.
+fn about_running(address: SocketAddr, sensor: &Running) -> Vec<Finding> {
+    let looked_for = condition_codes().collect::<Vec<_>>().join(", ");
+    let mut findings = vec![match sensor.status.as_str() {
+        "ok" => Finding::Good(format!("sensor: runs, answers at {address}; found none of {looked_for}")),
+        "starting" => Finding::Notice(format!("sensor: is starting, answers at {address}")),
+        status => Finding::Bad(format!("sensor: runs, answers at {address}: {status}")),
+    }];
+    findings.extend(sensor.conditions.iter().map(|condition| {
+        Finding::Bad(format!("sensor: {} since {}: {}", condition.code, condition.since, condition.says))
+    }));
+    findings
 }
 
 /// Event time is compared with stamps of others, so the clock must be right. The kernel knows whether it is kept so.

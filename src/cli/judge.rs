@@ -7,12 +7,13 @@
 use super::coverage;
 use super::failure::Failure;
 use crate::alert::budget::{Budget, Rate};
-use crate::alert::{Alert, Format, SensorRef, format, format_names};
-use crate::company::Company;
+use crate::alert::{Alert, Format, SenderName, SensorRef, format, format_names};
+use crate::company::{Company, Role};
 use crate::config::Config;
 use crate::engine::incident::{Change, IncidentChange};
 use crate::engine::memory::InstallKey;
 use crate::engine::model::Model;
+use crate::engine::roles::RoleChange;
 use crate::engine::sender::{SenderId, SenderKey};
 use crate::engine::{Engine, EngineCounters};
 use crate::health::{Coverage, Tally};
@@ -78,6 +79,23 @@ pub struct Judge {
     retention: Retention,
     /// The hour of event time in which was looked for what is too old; `None` while there is more to clear.
     cleared_hour: Option<i64>,
+}
+
+/// Says that a sender is taken for something else from now on. What an unknown one turns out to be is no news to interrupt
+/// anybody with; its page shows it.
+fn say_role(change: &RoleChange) {
+    let vantage = if change.sender.vantage == Vantage::Wire { "wire" } else { "log" };
+    let text = format!(
+        "{} ({vantage}) behaves like {}; until {} it was taken for {}; set [[host]] role where that is wrong",
+        SenderName::of(&change.sender.id).name,
+        change.role.phrase(),
+        change.at.to_rfc3339(),
+        change.before.phrase(),
+    );
+    match change.before {
+        Role::Unused => tracing::debug!("{text}"),
+        _ => tracing::info!("{text}"),
+    }
 }
 
 impl Judge {
@@ -236,6 +254,7 @@ impl Judge {
 
     /// Makes alerts of what changed. Without state they leave at once.
     fn offer(&mut self) -> Result<(), Failure> {
+        self.engine.take_role_changes().iter().for_each(say_role);
         let blind = self.join.take_blind();
         if self.changes.is_empty() && blind.is_empty() {
             return Ok(());

@@ -120,6 +120,13 @@ fn told(profile: &SenderProfile) -> String {
         moment(profile.summary.first_at),
         moment(profile.summary.last_at)
     );
+    if let Some(learned) = &profile.learned_role {
+        out += &format!(
+            "role learned, since {}; before it was taken for {}\n",
+            moment(learned.since),
+            learned.before.replace('_', " ")
+        );
+    }
     out += &format!(
         "in its last hour: {:.0} messages; expected {:.1}, normal up to {:.0}\n",
         profile.messages_now, profile.expected_now, profile.usual_max_now

@@ -7,6 +7,7 @@ use super::blocks::{PARTS_MIN, parts};
 use super::incident::{self, Change, Evidence, Incident, IncidentChange, Kind};
 use super::judge::Judgement;
 use super::sender::{Sender, SenderId, SenderKey};
+use super::volume;
 use super::wakes::Scan;
 use crate::company::Role;
 use crate::observation::Vantage;
@@ -18,10 +19,11 @@ const OPAQUE_MESSAGES_MIN: u64 = 10;
 impl Engine {
     pub(super) fn decide(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
         let Some(sender) = self.senders.get(key) else { return };
-        if self.incidents.contains_key(&key.id) && judged.evidence < self.model.amber {
+        let unexplained = self.unexplained(&key.id);
+        if !unexplained && self.incidents.contains_key(&key.id) && judged.evidence < self.model.amber {
             return;
         }
-        if let Some(incident) = self.incidents.get_mut(&key.id) {
+        if let Some(incident) = self.incidents.get_mut(&key.id).filter(|_| !unexplained) {
             let at = sender.last_at;
             incident.suspicious_at = incident.suspicious_at.max(at);
             if !incident.vantages.contains(&key.vantage) {
@@ -43,7 +45,7 @@ impl Engine {
         }
         let woke = self.scan_accuses(judged);
         if !woke && !accuses(sender, judged) {
-            return;
+            return self.decide_volume(key, judged, out);
         }
         if let SenderId::Block(block) = &key.id
             && (block.max_prefix_len() == 32 || block.prefix_len() < 64)
@@ -72,6 +74,8 @@ impl Engine {
     fn open(&mut self, key: &SenderKey, judged: &Judgement, out: &mut Vec<IncidentChange>) {
         let Some(sender) = self.senders.get(key) else { return };
         let at = sender.last_at;
+        self.end_volume(&key.id, at, out);
+        let Some(sender) = self.senders.get(key) else { return };
         let mut incident = self.begin(&key.id, key.vantage, at, judged.threshold);
         if self.scan_accuses(judged) {
             incident.scan = judged.scan.map(scan_evidence);
@@ -186,7 +190,9 @@ impl Engine {
             let Some(mut incident) = self.incidents.remove(&id) else { continue };
             incident.sequence += 1;
             incident.last_at = incident.suspicious_at;
-            self.acquit(&id);
+            if incident.template != volume::TEMPLATE {
+                self.acquit(&id);
+            }
             out.push(IncidentChange { change: Change::Closed, at: hour_start, incident });
         }
     }

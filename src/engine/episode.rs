@@ -14,9 +14,9 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
-/// How much better the marks must fit a hijack than anything benign, nats: twenty to one. Of bursts that follow a
-/// benign row to the letter, at most e^-3 = 5 % ever get so far (Ville's inequality), before the test is asked at all.
-const MARKS_MARGIN_NATS: f64 = 3.0;
+/// How much better the marks must fit a hijack than anything benign, nats: seven to one. Of bursts that follow a
+/// benign row to the letter, at most e^-2 = 14 % ever get so far (Ville's inequality), before the test is asked at all.
+const MARKS_MARGIN_NATS: f64 = 2.0;
 /// Shares of the mail that an explanation may account for: a burst of its own, or a fifth beside ordinary mail.
 const SHARES: [f64; 2] = [0.8, 0.2];
 

@@ -43,6 +43,8 @@ pub enum Kind {
     Relay,
     /// Not to be told.
     Unknown,
+    /// No hijack that marks show, but more mail than the sender's habits explain: the second tier.
+    UnexplainedVolume,
 }
 
 /// One named reason.

@@ -14,8 +14,10 @@ use super::persist;
 use super::roads::{
     self, MachineTraits, PathTrait, RECIPIENT_GENERATION_SECONDS, octets, reverse_path_class, verdict_class,
 };
+use super::roles::declared;
 use super::samples::{hidden_sample, sample};
 use super::sender::{Sample, Sender, SenderId, SenderKey};
+use super::volume;
 use super::wakes::Scan;
 use crate::company::Role;
 use crate::limits;
@@ -235,7 +237,7 @@ impl Engine {
             self.counters.senders_refused += 1;
             return None;
         }
-        let role = self.role_of(&key.id);
+        let role = declared(&self.company, &key.id).unwrap_or(Role::Unused);
         let seen = self.machine_traits(observation, &key.id);
         let (Familiarity { settled, margin_nats: margin }, at) = (known, observation.at);
         let road = &mut self.roads[key.vantage as usize];
@@ -271,7 +273,8 @@ impl Engine {
         let undecided = sender.episode().is_some_and(|episode| {
             episode.peak_nats >= amber && at.seconds_since(episode.first_at) < UNDECIDED_SECONDS
         });
-        let goes_on = self.incidents.contains_key(&key.id) || undecided && sender.woke_unseen();
+        let told = self.incidents.get(&key.id).is_some_and(|incident| incident.template != volume::TEMPLATE);
+        let goes_on = told || undecided && sender.woke_unseen();
         if !goes_on && (step.clear || step.fresh) {
             sender.end_episode();
         }
@@ -282,6 +285,9 @@ impl Engine {
         if !sender.changed {
             sender.changed = true;
             self.changed.push(key.clone());
+        }
+        if new_day {
+            self.reconsider_role(key, amber, at);
         }
         Some(self.judgement(key, step, margin, at))
     }
@@ -298,17 +304,6 @@ impl Engine {
         let threshold = if too_early { f64::INFINITY } else { base + usual + margin + raised };
         let amber = self.model.amber + margin;
         Judgement { evidence: step.evidence, template: step.template, threshold, amber, scan: None }
-    }
-
-    pub(super) fn role_of(&self, id: &SenderId) -> Role {
-        match id {
-            SenderId::Address(address) => {
-                self.company.host_of(*address).and_then(|host| host.role).unwrap_or(Role::Unused)
-            }
-            SenderId::Host(_) => Role::MailRelay,
-            SenderId::Account(_) => Role::Workstation,
-            SenderId::Block(_) => Role::Unused,
-        }
     }
 
     /// Keyed digests of what tells machines apart. An account is known by the networks of its clients, an

@@ -32,10 +32,12 @@ pub mod persist;
 pub mod planned;
 pub mod recent;
 mod roads;
+pub mod roles;
 mod samples;
 pub mod sender;
 mod tables;
 pub mod unlogged;
+pub mod volume;
 pub mod wakes;
 
 use crate::company::Company;
@@ -49,6 +51,7 @@ use model::Model;
 use open::OpenIncidents;
 use planned::Plan;
 use roads::Road;
+use roles::RoleChange;
 use sender::{Sender, SenderKey};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
@@ -60,6 +63,8 @@ use wakes::Wakes;
 pub struct Settings {
     /// The false-alarm budget.
     pub false_alarms_per_1000_sender_days: f64,
+    /// The budget of the second tier, unexplained volume; 0 leaves it off.
+    pub volume_alarms_per_1000_sender_days: f64,
     /// How long a new install only learns what is new and what is foreign, days.
     pub settling_days: f64,
     /// Extra evidence asked for on the first moment of a new install, nats; it falls to nothing while it settles.
@@ -74,6 +79,7 @@ impl Default for Settings {
     fn default() -> Settings {
         Settings {
             false_alarms_per_1000_sender_days: 1.0,
+            volume_alarms_per_1000_sender_days: 0.0,
             settling_days: 3.0,
             unsettled_margin_nats: 20.0,
             close_after_hours: 6.0,
@@ -107,11 +113,13 @@ pub struct EngineCounters {
     pub confirmed: u64,
     /// Incidents that people dismissed: false alarms.
     pub dismissed: u64,
+    /// Times an undeclared sender was found to have another role.
+    pub role_changes: u64,
 }
 
 impl EngineCounters {
     /// What was counted beyond an earlier moment, by name.
-    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 11] {
+    pub fn since(&self, earlier: &EngineCounters) -> [(&'static str, u64); 12] {
         let more = |now: u64, then: u64| now.saturating_sub(then);
         [
             ("observations", more(self.observations, earlier.observations)),
@@ -125,6 +133,7 @@ impl EngineCounters {
             ("planned", more(self.planned, earlier.planned)),
             ("confirmed", more(self.confirmed, earlier.confirmed)),
             ("dismissed", more(self.dismissed, earlier.dismissed)),
+            ("role_changes", more(self.role_changes, earlier.role_changes)),
         ]
     }
 }
@@ -144,6 +153,7 @@ pub struct Engine {
     wakes: BTreeMap<(Vantage, IpNet), Wakes>,
     plans: Vec<Plan>,
     leniencies: Vec<Leniency>,
+    role_changes: Vec<RoleChange>,
     ledger: unlogged::Ledger,
     now: Timestamp,
     swept_hour: i64,
@@ -166,6 +176,7 @@ impl Engine {
             wakes: BTreeMap::new(),
             plans: Vec::new(),
             leniencies: Vec::new(),
+            role_changes: Vec::new(),
             ledger: unlogged::Ledger::default(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
@@ -209,6 +220,9 @@ impl Engine {
     pub fn reconfigure(&mut self, company: Arc<Company>, settings: Settings) {
         self.company = company;
         self.settings = settings;
+        for (key, sender) in &mut self.senders {
+            roles::declare(&self.company, &key.id, sender);
+        }
     }
 
     /// Says that time went on though nothing was seen: incidents that were quiet for long enough close. Before the

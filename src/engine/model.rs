@@ -86,6 +86,26 @@ pub struct Regime {
     pub replaced_machine: bool,
 }
 
+/// Middle and spread of what tells a role from others; both on a logarithmic scale (log-odds for shares).
+#[derive(Clone, Copy, Debug)]
+pub struct Spread {
+    /// The middle.
+    pub middle: f64,
+    /// Standard deviation.
+    pub deviation: f64,
+}
+
+/// What tells a role from others.
+#[derive(Clone, Copy, Debug)]
+pub struct Typical {
+    /// Logarithm of the usual messages per day.
+    pub messages_per_day: Spread,
+    /// Log-odds of a recipient never written to before.
+    pub novel_recipient: Spread,
+    /// Log-odds of a message in office hours.
+    pub office_hours: Spread,
+}
+
 /// What is normal for a role before a sender has a history.
 #[derive(Clone, Debug)]
 pub struct RolePrior {
@@ -103,6 +123,8 @@ pub struct RolePrior {
     pub law: MarkLaw,
     /// Messages that the prior marks are worth.
     pub weight_messages: f64,
+    /// How a sender of this role is told once it has a history.
+    pub typical: Typical,
     /// Thresholds of this role before ln(1 + usual messages per day) is added, nats; one a budget of
     /// [`Model::budgets`].
     pub bases_nats: Vec<f64>,

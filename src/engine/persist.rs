@@ -9,6 +9,7 @@ use super::memory::{SetChange, StoredSet};
 use super::open::OpenIncidents;
 use super::planned::Plan;
 use super::roads::{Road, RoadRest, SETS, StoredRoad};
+use super::roles;
 use super::sender::{Sender, SenderId, SenderKey};
 use super::unlogged::Ledger;
 use super::wakes::Wakes;
@@ -148,8 +149,7 @@ impl Engine {
             .filter_map(|key| {
                 let sender = self.senders.get_mut(&key)?;
                 sender.changed = false;
-                let blob = postcard::to_allocvec(&**sender).ok()?;
-                Some((key, blob))
+                Some((key, sender.to_blob()?))
             })
             .collect()
     }
@@ -235,9 +235,12 @@ impl Engine {
 
     /// Takes back one sender. `false` where it cannot be read.
     pub fn import_sender(&mut self, key: SenderKey, blob: &[u8]) -> bool {
-        match postcard::from_bytes::<Sender>(blob) {
-            Ok(sender) => self.senders.insert(key, Box::new(sender)).is_none(),
-            Err(_) => false,
+        match Sender::from_blob(blob) {
+            Some(mut sender) => {
+                roles::declare(&self.company, &key.id, &mut sender);
+                self.senders.insert(key, Box::new(sender)).is_none()
+            }
+            None => false,
         }
     }
 }

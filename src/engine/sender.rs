@@ -14,6 +14,7 @@ use super::memory::Traits;
 use super::model::{MarkLaw, Model, REGISTERS_MAX, SIDE_MARKS_MAX, STATES_MAX};
 use super::packed::{Small, array};
 use super::recent::Recent;
+use super::roles::LearnedRole;
 use crate::company::Role;
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
@@ -55,8 +56,11 @@ pub const QUIET_PER_DAY: f64 = 2.0;
 /// State of one sender.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Sender {
-    /// Declared role, or `Unused` until told otherwise.
+    /// Declared role, or the one it was found to have; `Unused` until then.
     pub role: Role,
+    /// Since when it has a role that nobody declared. Stored behind the rest, see [`Sender::to_blob`].
+    #[serde(skip)]
+    pub learned_role: Option<Box<LearnedRole>>,
     /// First delivery ever.
     pub first_at: Timestamp,
     /// Last delivery.
@@ -114,6 +118,7 @@ impl Sender {
         let baseline = Baseline::new(model, model.prior(role), clock.profile_bin(at.hour_index()));
         Sender {
             role,
+            learned_role: None,
             first_at: at,
             last_at: at,
             messages: 0,
@@ -259,9 +264,32 @@ impl Sender {
         self.test = StoredTest::new(&Detector::default());
     }
 
+    /// Whether it hardly ever sends.
+    pub fn is_quiet(&self) -> bool {
+        self.usual_per_day() < QUIET_PER_DAY
+    }
+
+    /// Its state for the store. What younger versions added stands behind what older ones know.
+    pub fn to_blob(&self) -> Option<Vec<u8>> {
+        let mut blob = postcard::to_allocvec(self).ok()?;
+        if let Some(learned) = &self.learned_role {
+            blob.extend(postcard::to_allocvec(&**learned).ok()?);
+        }
+        Some(blob)
+    }
+
+    /// The inverse of [`Sender::to_blob`], also of a blob that an older version wrote.
+    pub fn from_blob(blob: &[u8]) -> Option<Sender> {
+        let (mut sender, added) = postcard::take_from_bytes::<Sender>(blob).ok()?;
+        if !added.is_empty() {
+            sender.learned_role = Some(Box::new(postcard::from_bytes(added).ok()?));
+        }
+        Some(sender)
+    }
+
     /// Whether a sender that used to be silent woke up under TLS: almost everything of the episode is hidden.
     pub fn woke_unseen(&self) -> bool {
-        self.usual_per_day() < QUIET_PER_DAY && self.episode().is_some_and(Episode::opaque)
+        self.is_quiet() && self.episode().is_some_and(Episode::opaque)
     }
 
     /// Notes how much spoke for a hijack at the last delivery.
@@ -391,7 +419,10 @@ mod tests {
                 &Marks { novel: Some(minute % 9 == 0), ..Marks::default() },
             );
         }
-        let blob = postcard::to_allocvec(&sender).unwrap();
-        assert_eq!(postcard::from_bytes::<Sender>(&blob).unwrap(), sender);
+        let old = postcard::to_allocvec(&sender).unwrap();
+        assert_eq!(Sender::from_blob(&old), Some(sender.clone()), "as an older version wrote it");
+        sender.learned_role = Some(Box::new(LearnedRole { since: sender.last_at, before: Role::Device }));
+        assert_eq!(Sender::from_blob(&sender.to_blob().unwrap()), Some(sender.clone()));
+        assert_eq!(Sender::from_blob(&old[..old.len() - 1]), None);
     }
 }

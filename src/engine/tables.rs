@@ -4,8 +4,9 @@
 
 use super::model::{
     MarkLaw, Model, RATES, REGISTERS_MAX, Regime, RolePrior, SIDE_MARKS_MAX, STATES_MAX, SideLaw, SideMark,
-    Template,
+    Spread, Template, Typical,
 };
+use super::roles::log_odds;
 use crate::company::Role;
 use crate::time::PROFILE_BINS;
 use serde::Deserialize;
@@ -65,7 +66,50 @@ struct RoleFile {
     profile: String,
     rate: RateFile,
     marks: MarksFile,
+    typical: TypicalFile,
     threshold: RoleThresholdFile,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct TypicalFile {
+    messages_per_day: SpreadFile,
+    novel_recipient: SpreadFile,
+    office_hours: SpreadFile,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpreadFile {
+    value: f64,
+    factor: f64,
+    #[serde(rename = "unit")]
+    _unit: String,
+    #[serde(rename = "meaning")]
+    _meaning: String,
+    #[serde(rename = "origin")]
+    _origin: String,
+}
+
+impl TypicalFile {
+    fn read(&self) -> Result<Typical, String> {
+        let log = |row: &SpreadFile| row.spread(row.value.ln());
+        let odds = |row: &SpreadFile| row.spread(log_odds(probability(row.value)?));
+        Ok(Typical {
+            messages_per_day: log(&self.messages_per_day)?,
+            novel_recipient: odds(&self.novel_recipient)?,
+            office_hours: odds(&self.office_hours)?,
+        })
+    }
+}
+
+impl SpreadFile {
+    fn spread(&self, middle: f64) -> Result<Spread, String> {
+        if !middle.is_finite() || self.factor <= 1.0 {
+            return Err(format!("{} within a factor of {} is no spread", self.value, self.factor));
+        }
+        Ok(Spread { middle, deviation: self.factor.ln() })
+    }
 }
 
 #[derive(Deserialize)]
@@ -314,6 +358,7 @@ fn role_prior(file: RoleFile, budgets: &[f64]) -> Result<RolePrior, String> {
         profile_weight_hours: file.rate.profile_weight_hours.value,
         law: file.marks.law()?,
         weight_messages: file.marks.weight_messages.map_or(40.0, |number| number.value),
+        typical: file.typical.read()?,
         bases_nats,
     })
 }

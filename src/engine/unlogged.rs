@@ -208,6 +208,7 @@ impl Engine {
         let Some(story) = entry.story.clone() else { return };
         let share = entry.share();
         let at = self.now;
+        self.end_volume(id, at, out);
         let opened = !self.incidents.contains_key(id);
         if opened {
             let mut incident = self.begin(id, crate::observation::Vantage::Wire, at, threshold);

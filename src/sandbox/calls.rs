@@ -1,8 +1,9 @@
 //! seccomp: the system calls that stay possible. Any other is answered as by a kernel that does not know it, so that
 //! libraries take the way they have for old kernels; nothing dies.
 //!
-//! *In*: whether programs are run. *Out*: a filter for all threads. *Spec*: seccomp(2), syscalls(2).
+//! *In*: whether programs are run, and sockets listened on. *Out*: a filter for all threads. *Spec*: seccomp(2), syscalls(2).
 
+use super::Needs;
 use libc::c_long;
 use seccompiler::{
     BackendError, BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter,
@@ -81,10 +82,14 @@ const DANGEROUS: &[c_long] = &[
 ];
 
 /// Restricts all threads.
-pub fn restrict(runs_programs: bool) -> Result<(), String> {
+pub fn restrict(needs: &Needs) -> Result<(), String> {
     let unknown = SeccompAction::Errno(libc::ENOSYS as u32);
-    let (rules, otherwise, matched) = if runs_programs {
-        (plain(DANGEROUS), SeccompAction::Allow, unknown)
+    let (rules, otherwise, matched) = if !needs.runs.is_empty() {
+        let mut rules = plain(DANGEROUS);
+        if needs.plays {
+            rules.remove(&libc::SYS_listen);
+        }
+        (rules, SeccompAction::Allow, unknown)
     } else {
         (allowed().map_err(|error| error.to_string())?, unknown, SeccompAction::Allow)
     };

@@ -12,7 +12,7 @@ pub mod acts;
 mod calls;
 mod paths;
 
-use caps::CapSet;
+use caps::{CapSet, Capability};
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::unistd::{Gid, Uid, User, setgroups, setresgid, setresuid};
 use serde::Serialize;
@@ -31,6 +31,9 @@ pub struct Needs {
     pub ports: Vec<u16>,
     /// Programs that are run.
     pub runs: Vec<PathBuf>,
+    /// Whether it also plays its neighbours, as tests do: sockets may still be opened to listen on, and symbolic links be
+    /// made. The service opens its own sockets before, and makes no links.
+    pub plays: bool,
     /// User to become, where the process was started as root.
     pub user: Option<String>,
 }
@@ -104,6 +107,14 @@ impl State {
     }
 }
 
+/// Takes up the right to open interfaces where the program's file only permits it (`setcap cap_net_raw+p`). With `+ep` the
+/// kernel would refuse to start the program at all where that right cannot be had, as in a container that reads logs only.
+pub fn take_up_capture() {
+    if caps::has_cap(None, CapSet::Permitted, Capability::CAP_NET_RAW).unwrap_or(false) {
+        let _ = caps::raise(None, CapSet::Effective, Capability::CAP_NET_RAW);
+    }
+}
+
 /// Gives up everything that is not needed. What the kernel does not know is left out and said; what it knows and
 /// refuses is an error.
 pub fn enter(needs: &Needs) -> Result<State, String> {
@@ -119,7 +130,7 @@ pub fn enter(needs: &Needs) -> Result<State, String> {
             "programs are run (a command sink, journalctl), so only dangerous calls are forbidden".to_owned(),
         );
     }
-    calls::restrict(!needs.runs.is_empty()).map_err(|error| fail("seccomp", &error))?;
+    calls::restrict(needs).map_err(|error| fail("seccomp", &error))?;
     (state.seccomp, state.no_new_privs) = (true, true);
     (state.uid, state.capabilities) = (Uid::current().as_raw(), held());
     Ok(state)

@@ -46,12 +46,16 @@ const PROGRAMS: &[&str] = &["/bin", "/sbin", "/usr", "/lib", "/lib64", "/etc"];
 /// Restricts this thread and all that it starts. Gives the kernel's version, and whether new privileges are barred.
 pub fn restrict(needs: &Needs, missing: &mut Vec<String>) -> Result<(u32, bool), RulesetError> {
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
-    let write = AccessFs::from_all(NEWEST)
+    let mut write = AccessFs::from_all(NEWEST)
         & !(AccessFs::Execute | AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::MakeSym);
+    if needs.plays {
+        write |= AccessFs::MakeSym;
+    }
+    let network = if needs.plays { AccessNet::ConnectTcp.into() } else { AccessNet::from_all(NEWEST) };
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(NEWEST))?
-        .handle_access(AccessNet::from_all(NEWEST))?;
+        .handle_access(network)?;
     let scopes = scopes();
     let ruleset = if scopes.is_empty() { ruleset } else { ruleset.scope(scopes)? };
     let mut ruleset = ruleset

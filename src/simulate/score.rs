@@ -83,11 +83,11 @@ pub struct FalseAlarm {
     pub burst: Option<String>,
 }
 
-/// Scores alerts, in any order.
+/// Scores alerts, in any order. The second tier has a budget of its own and is no accusation: it counts nowhere.
 pub fn score(truth: &Truth, alerts: &[Alert]) -> Score {
     let mut opened: Vec<(Timestamp, &Alert)> = alerts
         .iter()
-        .filter(|alert| alert.change == Change::Opened)
+        .filter(|alert| alert.change == Change::Opened && alert.kind != Kind::UnexplainedVolume)
         .filter_map(|alert| Some((event_at(alert)?, alert)))
         .collect();
     opened.sort_by(|a, b| (a.0, &a.1.id).cmp(&(b.0, &b.1.id)));

@@ -173,7 +173,7 @@ pub fn rebuild(connection: &Connection, key: &InstallKey) -> rusqlite::Result<()
     while let Some(row) = rows.next()? {
         let name = row.get_ref(0)?.as_blob()?;
         let state = unsealed(key, name, row.get_ref(1)?.as_blob()?);
-        let sender = state.and_then(|state| postcard::from_bytes::<Sender>(state).ok());
+        let sender = state.and_then(Sender::from_blob);
         if let (Ok(sender_key), Some(sender)) = (postcard::from_bytes(name), sender) {
             put(connection, &sender_key, &Row::of(&sender))?;
         }

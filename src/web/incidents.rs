@@ -184,6 +184,7 @@ pub fn what(kind: &str) -> &'static str {
         "host" => "machine abused",
         "block" => "address block abused",
         "relay" => "something behind a mail server",
+        "unexplained_volume" => "more mail than usual, unexplained",
         _ => "not yet clear what",
     }
 }

@@ -282,6 +282,18 @@ fn of_engine(page: &mut Page, vitals: &Vitals) {
         "Senders not profiled because the table was full",
         engine.senders_refused,
     );
+    page.counter("sender_days", "Days on which a sender was judged, over all senders", engine.sender_days);
+    let verdict = |name: &str, value: u64| (vec![("verdict", name.to_owned())], value);
+    page.counters(
+        "incidents_reviewed",
+        "Incidents that people confirmed or dismissed; dismissed ones are the false alarms",
+        [verdict("confirmed", engine.confirmed), verdict("dismissed", engine.dismissed)],
+    );
+    page.counter(
+        "role_changes",
+        "Times an undeclared sender was found to have another role",
+        engine.role_changes,
+    );
     page.gauge("senders", "Senders profiled", None, Some(vitals.senders as f64));
     page.gauge("incidents_open", "Incidents open", None, Some(vitals.incidents_open as f64));
     let alerts = &vitals.alerts;

@@ -114,7 +114,7 @@ fn one(dashboard: &Dashboard, kind: &str, profile: &SenderProfile) -> Markup {
         section.card {
             div.head { h2 { (road_word(road)) } span.soft.small { (count(summary.messages, "message", "messages")) " since " (page::time(Timestamp::from_micros(summary.first_at))) } }
             dl.facts {
-                @if kind != "block" { div { dt { "Role" } dd.word { (page::role_word(&summary.role)) } } }
+                @if kind != "block" { div { dt { "Role" } dd.word { (page::role_word(&summary.role)) @if let Some(learned) = &profile.learned_role { small { "learned, since " (page::time(Timestamp::from_micros(learned.since))) "; before: " (page::role_word(learned.before)) } } } } }
                 div { dt { "Usual a day" } dd { (page::quantity(summary.usual_per_day)) } }
                 div { dt { "In its last hour" } dd { (page::quantity(profile.messages_now)) small { "up to " (page::quantity(profile.usual_max_now)) " normal" } } }
                 div { dt { "Last mail" } dd.word { (page::time(Timestamp::from_micros(summary.last_at))) } }

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -61,6 +62,46 @@ class Crowd:
         return self.answers
 
 
+class Unit:
+    """The installed service, run by the systemd of this machine in the sensor's network."""
+
+    NAME = "portreeve.service"
+
+    def start(self, logs, state):
+        for log in logs:
+            # As Debian's rsyslog makes them.
+            shutil.chown(log, group="adm")
+            log.chmod(0o640)
+        subprocess.run(["chown", "-R", "portreeve:", state], check=True)
+        # What is in /sys/class/net depends on who mounted it.
+        devices = Path("/run/lab-sys")
+        devices.mkdir()
+        subprocess.run(["nsenter", "--net=/run/netns/sensor", "mount", "-t", "sysfs", "sysfs", devices], check=True)
+        place = Path("/run/systemd/system/portreeve.service.d")
+        place.mkdir(parents=True)
+        (place / "lab.conf").write_text("[Service]\nNetworkNamespacePath=/run/netns/sensor\nBindReadOnlyPaths=%s:/sys\n" % devices)
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        if subprocess.run(["systemctl", "start", self.NAME]).returncode:
+            raise RuntimeError("the unit did not start: " + self.says())
+        print("lab: systemd started the unit; it says: " + next(
+            (line for line in self.says().splitlines() if "sandbox:" in line), "nothing of its sandbox"))
+
+    def says(self):
+        return subprocess.run(["journalctl", "--no-pager", "-o", "cat", "-u", self.NAME], capture_output=True, text=True).stdout
+
+    def reload(self):
+        subprocess.run(["systemctl", "reload", self.NAME], check=True)
+        until("the reload", lambda: "configuration taken over" in self.says())
+        return True
+
+    def stop(self):
+        """Gives its exit code."""
+        subprocess.run(["systemctl", "stop", self.NAME], check=True)
+        code = subprocess.run(["systemctl", "show", "--property", "ExecMainStatus", "--value", self.NAME],
+                              capture_output=True, text=True, check=True)
+        return int(code.stdout)
+
+
 class Company:
     def __init__(self, seed=1):
         self.random = random.Random(seed)
@@ -71,7 +112,12 @@ class Company:
         self.people = sorted(self.history.office_of)
         self.config = LAB / "portreeve.toml"
         self.state = LAB / "state"
+        self.alerts = LAB / "alerts.txt"
         self.sensor = None
+        self.unit = Unit() if os.environ.get("LAB_PACKAGE") else None
+        if self.unit:
+            self.config, self.state = Path("/etc/portreeve/portreeve.toml"), Path("/var/lib/portreeve")
+            self.alerts = Path("/var/log/portreeve/alerts.txt")
 
     # Mail.
 
@@ -123,7 +169,7 @@ class Company:
             text += '\n[[host]]\nname = "%s"\naddress = "203.0.113.20"\nrole = "application"\n' % self.exim.log
         text += '\n[[sink]]\ntype = "syslog"\naddress = "10.99.0.2:514"\nformat = "ndjson"\n'
         text += '\n[[sink]]\ntype = "webhook"\nurl = "http://10.99.0.2:8080/"\nallow_networks = ["10.99.0.0/30"]\n'
-        text += '\n[[sink]]\ntype = "file"\npath = "%s"\nformat = "text"\n' % (LAB / "alerts.txt")
+        text += '\n[[sink]]\ntype = "file"\npath = "%s"\nformat = "text"\n' % self.alerts
         self.config.write_text(text + more)
 
     def learn(self):
@@ -139,6 +185,9 @@ class Company:
             mta.siem_syslog()
             mta.in_space("siem", sys.executable, "-B", HERE / "webhook.py", 8080, LAB / "webhook.out")
             until("rsyslog", lambda: "LISTEN" in mta.chosen("siem", "ss", "-ltn", "sport = :514"))
+        if self.unit:
+            self.unit.start([relay.log for relay in self.relays] + [self.exim.log] * self.exim.there, self.state)
+            return
         self.sensor_says = LAB / "sensor.err"
         self.sensor = mta.in_space("sensor", PROGRAM, "watch", "-c", self.config,
                                    stdout=open(LAB / "sensor.out", "a"), stderr=open(self.sensor_says, "a"))
@@ -147,9 +196,20 @@ class Company:
         if self.sensor.poll() is not None:
             raise RuntimeError("the sensor ended: " + self.sensor_says.read_text())
 
+    def reload_sensor(self):
+        """Has it take its configuration anew, in the midst of traffic; gives whether it says that it did."""
+        if self.unit:
+            return self.unit.reload()
+        self.sensor.send_signal(signal.SIGHUP)
+        until("the reload", lambda: "configuration taken over" in self.sensor_says.read_text())
+        return True
+
     def stop_sensor(self):
         """Ends the sensor as systemd would; gives the seconds it took and its exit code."""
         began = time.monotonic()
+        if self.unit:
+            code = self.unit.stop()
+            return time.monotonic() - began, code
         self.sensor.send_signal(signal.SIGTERM)
         try:
             code = self.sensor.wait(timeout=30)

@@ -118,6 +118,9 @@ def story(company):
     for attack in attacks(company):
         attack.play()
         played.append(attack)
+        if len(played) == 1:
+            company.reload_sensor()
+            print("lab: the sensor took its configuration anew")
         deadline = time.time() + WAIT_SECONDS
         while time.time() < deadline and not (attack.first(company.webhook()) and attack.first(company.syslog())):
             time.sleep(0.1)

@@ -9,8 +9,10 @@
 set -eu
 [ "${LAB_HERE:-}" ] || { echo "net.sh: not inside the lab" >&2; exit 1; }
 
-mount --make-rprivate /
-mount -t tmpfs -o mode=755 none /run
+if [ -z "${LAB_PACKAGE:-}" ]; then
+    mount --make-rprivate /
+    mount -t tmpfs -o mode=755 none /run
+fi
 mkdir -p /run/netns
 ip link set lo up
 

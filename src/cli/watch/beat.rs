@@ -18,8 +18,6 @@ use std::time::{Duration, Instant};
 const RHYTHM_NOTE: &str = "rhythms";
 /// How often the rhythms are kept.
 const RHYTHMS_KEPT_EVERY: Duration = Duration::from_secs(60);
-/// How often systemd is told our status.
-const STATUS_EVERY: Duration = Duration::from_secs(5);
 
 /// What beats.
 pub struct Beat {
@@ -27,7 +25,8 @@ pub struct Beat {
     /// Clock and stopwatch of the last beat: what they disagree by is a set clock.
     last: Option<(Timestamp, Instant)>,
     rhythms_kept: Instant,
-    status_told: Option<Instant>,
+    /// What systemd was told last.
+    status_told: String,
     watchdog: bool,
     sandbox: State,
     started_at: Timestamp,
@@ -44,7 +43,7 @@ impl Beat {
             health: Health::new(rhythms),
             last: None,
             rhythms_kept: Instant::now(),
-            status_told: None,
+            status_told: String::new(),
             watchdog: sd_notify::watchdog_enabled().is_some(),
             sandbox,
             started_at: wall_clock(),
@@ -125,16 +124,15 @@ impl Beat {
         if self.watchdog {
             let _ = sd_notify::notify(&[NotifyState::Watchdog]);
         }
-        if self.status_told.is_some_and(|told| told.elapsed() < STATUS_EVERY) {
-            return;
-        }
-        self.status_told = Some(Instant::now());
         let count = |kind| reading.sources.iter().filter(move |source| source.kind == kind).count();
         let holding = self.health.holding();
         let trouble = holding.first().map_or("all is well", |first| first.says.as_str());
         let status =
             format!("{} interfaces, {} logs; {trouble}", count(SourceKind::Capture), count(SourceKind::Log));
-        let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
+        if status != self.status_told {
+            let _ = sd_notify::notify(&[NotifyState::Status(&status)]);
+            self.status_told = status;
+        }
     }
 }
 

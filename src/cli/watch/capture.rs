@@ -14,6 +14,7 @@ use crate::company::Company;
 use crate::config::{CaptureConfig, ContentConfig};
 use crate::health::{SourceKind, SourceReading};
 use crate::observation::{Fact, Observation, Tls};
+use crate::sandbox;
 use crate::smtp::{WireCounters, WireRoad, WireSettings};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -55,6 +56,7 @@ impl OpenCapture {
             filter: capture.filter.clone(),
             ..LiveSettings::default()
         };
+        sandbox::take_up_capture();
         let live = Live::open(&capture.interface, &settings).map_err(Failure::usage)?;
         Ok(OpenCapture { live, wire })
     }

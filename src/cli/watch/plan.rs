@@ -88,7 +88,7 @@ impl Plan {
         let user = config.sandbox.user.clone();
         let empties = vec![std::env::temp_dir()];
         runs.extend(sinks.runs);
-        Needs { reads, writes, empties, ports: sinks.ports, runs, user }
+        Needs { reads, writes, empties, ports: sinks.ports, runs, user, plays: false }
     }
 }
 

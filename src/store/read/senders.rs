@@ -146,6 +146,17 @@ pub struct SenderProfile {
     pub recipient_domains: Vec<DomainShare>,
     /// Whether something speaks for a hijack now.
     pub under_suspicion: bool,
+    /// Since when it has a role that nobody declared; `None` where it was declared, or is not known yet.
+    pub learned_role: Option<RoleSince>,
+}
+
+/// When a role was learned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct RoleSince {
+    /// Since when, µs.
+    pub since: i64,
+    /// What the sender was taken for before.
+    pub before: &'static str,
 }
 
 const COLUMNS: &str =
@@ -209,7 +220,7 @@ impl Reader {
             .query_row([name], |row| row.get(0))
             .optional()?;
         let state = state.as_deref().and_then(|state| tables::unsealed(&self.key, name, state));
-        let Some(sender) = state.and_then(|state| postcard::from_bytes::<Sender>(state).ok()) else {
+        let Some(sender) = state.and_then(Sender::from_blob) else {
             return Ok(None);
         };
         let one = format!("SELECT {COLUMNS} FROM sender_summary WHERE key = ?1");
@@ -241,6 +252,10 @@ impl Reader {
                 .map(|mix| mix.shares())
                 .unwrap_or_default(),
             under_suspicion: sender.episode().is_some(),
+            learned_role: sender
+                .learned_role
+                .as_deref()
+                .map(|learned| RoleSince { since: learned.since.as_micros(), before: learned.before.name() }),
         }))
     }
 
