@@ -3,6 +3,7 @@
 //! *In*: a link type, ports. *Out*: a text for libpcap. *Bound*: none. *Spec*: pcap-filter(7).
 
 use super::LinkType;
+use pcap::{Capture, Linktype};
 
 /// Tunnels that may carry mail: IP in IP, GRE (ERSPAN too), VXLAN with its older port, VXLAN-GPE, Geneve.
 const TUNNELS: &str = "(ip proto 4 or ip proto 41 or ip proto 47 or ip6 proto 4 or ip6 proto 41 or ip6 proto 47 or \
@@ -32,10 +33,40 @@ pub fn default_filter(link: LinkType, ports: &[u16]) -> String {
     ip
 }
 
+/// Frames in which mail may come by an Ethernet link: what to call each, what stands between the addresses of the frame and
+/// the IP header, the protocol of that, and what it begins with.
+const WRAPPINGS: &[(&str, &[u8], u8, &[u8])] = &[
+    ("VLAN tags", &[0x81, 0, 0, 5, 8, 0], 6, &[]),
+    ("two VLAN tags", &[0x88, 0xa8, 0, 5, 0x81, 0, 0, 6, 8, 0], 6, &[]),
+    ("MPLS", &[0x88, 0x47, 0, 1, 1, 64], 6, &[]),
+    ("PPPoE", &[0x88, 0x64, 0x11, 0, 0, 1, 0, 62, 0, 0x21], 6, &[]),
+    ("GRE and ERSPAN", &[8, 0], 47, &[0, 0, 8, 0]),
+    ("IP in IP", &[8, 0], 4, &[0x45]),
+    ("VXLAN", &[8, 0], 17, &[0x9c, 0x40, 0x12, 0xb5, 0, 40, 0, 0]),
+    ("Geneve", &[8, 0], 17, &[0x9c, 0x40, 0x17, 0xc1, 0, 40, 0, 0]),
+];
+
+/// In which wrappings a filter hides mail to a port that the built-in filter lets through, on Ethernet.
+pub fn hidden_wrappings(filter: &str, port: u16) -> Vec<&'static str> {
+    let program = Capture::dead(Linktype::ETHERNET).and_then(|dead| dead.compile(filter, true));
+    let Ok(program) = program else { return Vec::new() };
+    let frame = |between: &[u8], protocol: u8, begins: &[u8]| {
+        let [high, low] = port.to_be_bytes();
+        let segment = [0x9c, 0x40, high, low, 0, 0, 0, 1, 0, 0, 0, 0, 0x50, 2, 0, 9];
+        let mut datagram = vec![0x45, 0, 0, 60, 0, 1, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 192, 0, 2, 1];
+        datagram.extend_from_slice(if begins.is_empty() { &segment } else { begins });
+        datagram.resize(60, 0);
+        [&[2; 12], between, &datagram].concat()
+    };
+    let hides = |(_, between, protocol, begins): &&(&str, &[u8], u8, &[u8])| {
+        !program.filter(&frame(between, *protocol, begins))
+    };
+    WRAPPINGS.iter().filter(hides).map(|(name, ..)| *name).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use pcap::{Capture, Linktype};
 
     #[test]
     fn filters_compile_on_their_link() {
@@ -82,5 +113,15 @@ mod tests {
         ] {
             assert!(!program.filter(&bytes));
         }
+    }
+
+    #[test]
+    fn what_a_filter_hides_is_named() {
+        assert_eq!(hidden_wrappings(&default_filter(LinkType::ETHERNET, &[25]), 25), [""; 0]);
+        assert_eq!(hidden_wrappings("", 25), [""; 0]);
+        let all: Vec<&str> = WRAPPINGS.iter().map(|(name, ..)| *name).collect();
+        assert_eq!(hidden_wrappings("tcp port 25", 25), all);
+        let tagged = hidden_wrappings("tcp port 25 or (vlan and tcp port 25)", 25);
+        assert_eq!(tagged, all[1..]);
     }
 }

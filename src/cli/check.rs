@@ -7,7 +7,8 @@ use super::false_alarms::Realised;
 use super::inputs::{self, Input, Kind};
 use super::running::{self, Running};
 use super::{print, read_config, state_directory};
-use crate::capture::{Live, LiveSettings};
+use crate::capture::filter::hidden_wrappings;
+use crate::capture::{LinkType, Live, LiveSettings};
 use crate::config::{Config, LogConfig};
 use crate::health::condition_codes;
 use crate::sandbox::{self, acts};
@@ -18,10 +19,13 @@ use crate::tail::{Way, bind, follow_journal};
 use clap::Args;
 use std::net::{SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long a receiver may take to answer.
 const RECEIVER_WAIT: Duration = Duration::from_secs(3);
+
+/// How long a link is looked at for what a filter hides.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Check configuration, permissions, interfaces and sinks: what would fail, and how to mend it
 #[derive(Args)]
@@ -180,12 +184,44 @@ fn about_false_alarms(directory: &Path, config: &Config) -> Option<Finding> {
 }
 
 fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Finding {
-    let settings = LiveSettings { ports, filter, ..LiveSettings::default() };
+    let port = ports.first().copied().unwrap_or(25);
+    let settings = LiveSettings { ports, filter: filter.clone(), ..LiveSettings::default() };
     sandbox::take_up_capture();
-    match Live::open(name, &settings) {
-        Ok(live) => Finding::Good(format!("interface {name}: can be captured (link type {})", live.link().0)),
-        Err(error) => Finding::Bad(format!("interface {error}")),
+    let live = match Live::open(name, &settings) {
+        Ok(live) => live,
+        Err(error) => return Finding::Bad(format!("interface {error}")),
+    };
+    let good = format!("interface {name}: can be captured (link type {})", live.link().0);
+    let ethernet = live.link() == LinkType::ETHERNET;
+    drop(live);
+    let hidden =
+        filter.filter(|_| ethernet).map(|filter| hidden_wrappings(&filter, port)).unwrap_or_default();
+    if hidden.is_empty() {
+        return Finding::Good(good);
     }
+    let seen = wrapped_frames(name, &LiveSettings { filter: None, ..settings });
+    let seen = match seen {
+        0 => format!("none came by in {} s", LOOK.as_secs()),
+        seen => format!("{seen} frames that may be such came by in {} s", LOOK.as_secs()),
+    };
+    Finding::Notice(format!(
+        "{good}, but its filter lets no mail through in {}; {seen}. Without `filter` the built-in one sees all of it",
+        hidden.join(", ")
+    ))
+}
+
+/// How many frames with tags, labels or tunnels the built-in filter lets through in a short while.
+fn wrapped_frames(name: &str, settings: &LiveSettings) -> u64 {
+    let Ok(mut live) = Live::open(name, settings) else { return 0 };
+    let (began, mut seen) = (Instant::now(), 0);
+    while began.elapsed() < LOOK {
+        let Ok(Some(packet)) = live.next() else { continue };
+        let plain = matches!(packet.bytes.get(12..14), Some([8, 0] | [0x86, 0xdd]));
+        let tcp = packet.bytes.get(12..14) == Some(&[8, 0]) && packet.bytes.get(23) == Some(&6)
+            || packet.bytes.get(12..14) == Some(&[0x86, 0xdd]) && packet.bytes.get(20) == Some(&6);
+        seen += u64::from(!(plain && tcp));
+    }
+    seen
 }
 
 fn about_source(log: &LogConfig, config: &Config) -> Finding {
