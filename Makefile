@@ -19,7 +19,7 @@ test:
 filtered:
 	@.ci/install
 	cargo build --example filtered
-	CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER=$(CURDIR)/target/debug/examples/filtered \
+	env CARGO_TARGET_$$(rustc -vV | sed -n 's/^host: //p' | tr 'a-z-' 'A-Z_')_RUNNER=$(CURDIR)/target/debug/examples/filtered \
 		cargo test --no-fail-fast
 
 lint:
