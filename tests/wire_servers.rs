@@ -556,6 +556,13 @@ fn missing() -> Option<&'static str> {
     let needs = [
         (nix::unistd::Uid::effective().is_root(), "root"),
         (has("unshare"), "unshare"),
+        (
+            Command::new("unshare")
+                .args(["--net", "--mount", "true"])
+                .status()
+                .is_ok_and(|status| status.success()),
+            "the right to make namespaces",
+        ),
         (has("ip"), "ip (.ci/install iproute2)"),
     ];
     needs.into_iter().find(|(there, _)| !there).map(|(_, what)| what)
