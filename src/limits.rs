@@ -214,6 +214,11 @@ pub const DOMAIN_MIXES_WAITING_MAX: usize = 10_000;
 /// Role changes that wait to be said; `EngineCounters::role_changes` counts all of them.
 pub const ROLE_CHANGES_WAITING_MAX: usize = 10_000;
 
+// What the senders of a company do together.
+
+/// Hours back for which it is remembered whether they were holidays or outages: 60 days.
+pub const SEASON_HOURS: i64 = 60 * 24;
+
 // What a TLS client says of itself.
 
 /// Longest ClientHello read, with its record headers, bytes: those with post-quantum keys have less than 2,000. Counted

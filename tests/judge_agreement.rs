@@ -10,6 +10,7 @@ use portreeve::engine::detector::{Detector, Expected};
 use portreeve::engine::marks::{Marks, ReversePathClass, VerdictClass};
 use portreeve::engine::memory::Traits;
 use portreeve::engine::model::{MarkLaw, Model, RolePrior};
+use portreeve::engine::season::Weather;
 use portreeve::time::{CivilClock, MICROS_PER_HOUR, Timestamp};
 use std::io::Read;
 
@@ -153,7 +154,7 @@ fn learned(model: &Model, history: &History) -> (f64, usize) {
     let mut traits = Traits::default();
     let (mut most, mut compared) = (0.0f64, 0);
     for message in &history.messages {
-        course.advance(model, &prior, &clock, message.at, &mut traits);
+        course.advance(model, &prior, &clock, Weather::PLAIN, message.at, &mut traits);
         course.deliver(model, message.at, &message.marks);
         if !message.registers.is_empty() {
             most = most.max(worst(model, &course.test, &message.registers));

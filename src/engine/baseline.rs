@@ -57,7 +57,7 @@ impl Baseline {
                 templates: model.templates_of(prior.role),
             },
         };
-        baseline.predict(model, prior, bin);
+        baseline.predict(model, prior, bin, 1.0);
         baseline
     }
 
@@ -66,16 +66,17 @@ impl Baseline {
         24.0 * self.level
     }
 
-    /// Closes the hour of `bin`. `trusted` is false where suspicion was open at any time of it: then
-    /// nothing is learned. What is learned is clipped, so that one hour moves the baseline a bounded way.
-    pub fn end_hour(&mut self, bin: usize, hour: &HourCounts, trusted: bool) {
-        if !trusted {
+    /// Closes the hour of `bin`. `exposure` is how much of an ordinary hour it was: 0 teaches nothing, where suspicion
+    /// was open at any time of it or nobody watched; less than 1 is a holiday, in which few messages say little. What
+    /// is learned is clipped, so that one hour moves the baseline a bounded way.
+    pub fn end_hour(&mut self, bin: usize, hour: &HourCounts, exposure: f64) {
+        if exposure <= 0.0 {
             return;
         }
         let mean = self.expected.rate.max(MEAN_MIN);
         let clipped = hour.messages().min(hour_messages_max(&self.expected));
         self.messages[bin] += clipped;
-        self.hours[bin] += 1.0;
+        self.hours[bin] += exposure;
         self.excess += (clipped - mean).powi(2) - clipped;
         self.squares += mean * mean;
         if hour.messages() > 0.0 {
@@ -83,9 +84,9 @@ impl Baseline {
         }
     }
 
-    /// Closes a day: forgets by half-life.
-    pub fn end_day(&mut self) {
-        self.forget(DAILY_MEMORY);
+    /// Closes a day that was worth a share of an ordinary one: forgets by half-life.
+    pub fn end_day(&mut self, exposure: f64) {
+        self.forget(if exposure == 1.0 { DAILY_MEMORY } else { DAILY_MEMORY.powf(exposure) });
     }
 
     /// Forgets all but a share, as after several days at once.
@@ -99,17 +100,17 @@ impl Baseline {
         self.squares = self.squares * kept + prior;
     }
 
-    /// A whole day without mail and without suspicion, in one step: its 24 hours are taken as empty hours at
-    /// the rates known when it began.
-    pub fn idle_day(&mut self, prior: &RolePrior, bins: impl Iterator<Item = usize>) {
+    /// A whole day without mail and without suspicion, in one step: its 24 hours, each with its bin and exposure, are
+    /// taken as empty hours at the rates known when it began. As much is forgotten as the day is worth.
+    pub fn idle_day(&mut self, prior: &RolePrior, hours: impl Iterator<Item = (usize, f64)>, exposure: f64) {
         self.level = self.level_now(prior);
-        for bin in bins {
-            let mean = self.rate_of(prior, bin).max(MEAN_MIN);
-            self.hours[bin] += 1.0;
+        for (bin, exposure) in hours {
+            let mean = exposure * self.rate_of(prior, bin).max(MEAN_MIN);
+            self.hours[bin] += exposure;
             self.excess += mean * mean;
             self.squares += mean * mean;
         }
-        self.end_day();
+        self.end_day(exposure);
     }
 
     fn level_now(&self, prior: &RolePrior) -> f64 {
@@ -128,11 +129,11 @@ impl Baseline {
             .max(RATE_MIN)
     }
 
-    /// Works out what is expected in `bin`.
-    pub fn predict(&mut self, model: &Model, prior: &RolePrior, bin: usize) {
+    /// Works out what is expected in `bin`, where everybody sends `factor` times what they are known for.
+    pub fn predict(&mut self, model: &Model, prior: &RolePrior, bin: usize, factor: f64) {
         self.level = self.level_now(prior);
         self.expected = Expected {
-            rate: self.rate_of(prior, bin),
+            rate: (factor * self.rate_of(prior, bin)).max(RATE_MIN),
             dispersion: (self.squares / self.excess.max(0.05 * self.squares)).clamp(0.3, 20.0),
             law: self.mark_law(prior),
             side: side_law(model, &self.marks),
@@ -197,13 +198,13 @@ mod tests {
         let prior = model.prior(Role::Application);
         let mut baseline = Baseline::new(&model, prior, 0);
         for index in 0..hours {
-            baseline.predict(&model, prior, index % 24);
-            baseline.end_hour(index % 24, &hour(per_hour), true);
+            baseline.predict(&model, prior, index % 24, 1.0);
+            baseline.end_hour(index % 24, &hour(per_hour), 1.0);
             if index % 24 == 23 {
-                baseline.end_day();
+                baseline.end_day(1.0);
             }
         }
-        baseline.predict(&model, prior, hours % 24);
+        baseline.predict(&model, prior, hours % 24, 1.0);
         (model, baseline)
     }
 
@@ -217,8 +218,8 @@ mod tests {
     fn one_wild_hour_moves_the_rate_a_bounded_way() {
         let (model, mut baseline) = taught(24 * 28, 10);
         let before = baseline.level;
-        baseline.end_hour(0, &hour(100_000), true);
-        baseline.predict(&model, model.prior(Role::Application), 0);
+        baseline.end_hour(0, &hour(100_000), 1.0);
+        baseline.predict(&model, model.prior(Role::Application), 0, 1.0);
         assert!(baseline.level < before * 1.02, "{} → {}", before, baseline.level);
     }
 
@@ -226,7 +227,7 @@ mod tests {
     fn nothing_is_learned_under_suspicion() {
         let (_, mut baseline) = taught(24 * 28, 10);
         let before = baseline.clone();
-        baseline.end_hour(0, &hour(50), false);
+        baseline.end_hour(0, &hour(50), 0.0);
         assert_eq!(baseline, before);
     }
 
@@ -235,14 +236,14 @@ mod tests {
         let (model, baseline) = taught(24 * 28, 10);
         let prior = model.prior(Role::Application);
         let (mut at_once, mut hourly) = (baseline.clone(), baseline);
-        at_once.idle_day(prior, 0..24);
-        at_once.predict(&model, prior, 0);
+        at_once.idle_day(prior, (0..24).map(|hour| (hour, 1.0)), 1.0);
+        at_once.predict(&model, prior, 0, 1.0);
         for index in 0..24 {
-            hourly.predict(&model, prior, index);
-            hourly.end_hour(index, &hour(0), true);
+            hourly.predict(&model, prior, index, 1.0);
+            hourly.end_hour(index, &hour(0), 1.0);
         }
-        hourly.end_day();
-        hourly.predict(&model, prior, 0);
+        hourly.end_day(1.0);
+        hourly.predict(&model, prior, 0, 1.0);
         assert!((at_once.level / hourly.level - 1.0).abs() < 1e-9);
         assert!((at_once.expected.dispersion / hourly.expected.dispersion - 1.0).abs() < 0.05);
     }

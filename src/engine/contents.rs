@@ -99,7 +99,8 @@ impl Engine {
         let margin = self.familiarity(observation).margin_nats;
         let amber = self.model.amber + margin;
         let sender = self.senders.get_mut(key)?;
-        sender.advance(&self.model, &self.company.clock, amber, observation.at);
+        let weather = self.seasons[key.vantage as usize].of(sender.role);
+        sender.advance_in(&self.model, &self.company.clock, weather, amber, observation.at);
         let marks = marks(self);
         if marks.side.seen == 0 {
             return None;

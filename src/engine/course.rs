@@ -9,6 +9,7 @@ use super::detector::{Detector, STATES_MEMORY_SECONDS, Step};
 use super::marks::Marks;
 use super::memory::Traits;
 use super::model::{Model, RolePrior};
+use super::season::Weather;
 use crate::time::{CivilClock, MICROS_PER_DAY, MICROS_PER_HOUR, Timestamp};
 
 /// Silence after which whole days pass in one step, seconds.
@@ -61,6 +62,7 @@ impl Course {
         model: &Model,
         prior: &RolePrior,
         clock: &CivilClock,
+        weather: Weather,
         to: Timestamp,
         traits: &mut Traits,
     ) {
@@ -74,7 +76,7 @@ impl Course {
                 && left_seconds >= DAYS_AT_ONCE_AFTER_SECONDS
                 && hour.rem_euclid(24) == 0
             {
-                self.idle_days(model, prior, clock, left_seconds, traits);
+                self.idle_days(model, prior, clock, weather, left_seconds, traits);
                 continue;
             }
             let end = Timestamp::from_micros((hour + 1) * MICROS_PER_HOUR);
@@ -84,7 +86,7 @@ impl Course {
                 self.test.wait(model, &self.learned.expected, end.seconds_since(self.clock));
             }
             self.clock = end;
-            self.end_hour(model, prior, clock, hour, traits);
+            self.end_hour(model, prior, clock, weather, hour, traits);
         }
     }
 
@@ -93,18 +95,20 @@ impl Course {
         model: &Model,
         prior: &RolePrior,
         clock: &CivilClock,
+        weather: Weather,
         hour: i64,
         traits: &mut Traits,
     ) {
         let trusted = !self.hour_suspicious;
-        self.learned.end_hour(clock.profile_bin(hour), &self.hour, trusted);
+        let exposure = if trusted { weather.exposure(hour) } else { 0.0 };
+        self.learned.end_hour(clock.profile_bin(hour), &self.hour, exposure);
         traits.end_hour(trusted);
         self.hour = HourCounts::default();
         if hour.rem_euclid(24) == 23 {
-            self.learned.end_day();
+            self.learned.end_day(weather.day_exposure(hour - 23));
             traits.end_day();
         }
-        self.learned.predict(model, prior, clock.profile_bin(hour + 1));
+        self.learned.predict(model, prior, clock.profile_bin(hour + 1), weather.factor(hour + 1));
         self.hour_suspicious = self.test.evidence() >= self.amber;
     }
 
@@ -114,6 +118,7 @@ impl Course {
         model: &Model,
         prior: &RolePrior,
         clock: &CivilClock,
+        weather: Weather,
         left_seconds: f64,
         traits: &mut Traits,
     ) {
@@ -126,11 +131,14 @@ impl Course {
         for day in first_day..first_day + days.min(IDLE_DAYS_WALKED) {
             // Summer time may move two bins of one day by an hour: that is less than they are worth.
             let local = clock.local_hour(day * 24);
-            self.learned.idle_day(prior, (0..24).map(|hour| CivilClock::bin_of_local_hour(local + hour)));
+            let hours = (0..24)
+                .map(|hour| (CivilClock::bin_of_local_hour(local + hour), weather.exposure(day * 24 + hour)));
+            self.learned.idle_day(prior, hours, weather.day_exposure(day * 24));
             traits.end_day();
         }
         self.clock = Timestamp::from_micros(self.clock.as_micros().saturating_add(days * MICROS_PER_DAY));
-        self.learned.predict(model, prior, clock.profile_bin(self.clock.hour_index()));
+        let hour = self.clock.hour_index();
+        self.learned.predict(model, prior, clock.profile_bin(hour), weather.factor(hour));
     }
 
     /// Judges one delivery and counts it. Call [`Course::advance`] first.

@@ -254,7 +254,8 @@ impl Engine {
         if let Some(closed) = &mut self.closed_hours {
             closed.extend(persist::closed_hour(key, sender, at));
         }
-        sender.advance(&self.model, clock, amber, at);
+        let season = &mut self.seasons[key.vantage as usize];
+        sender.advance_in(&self.model, clock, season.of(sender.role), amber, at);
         marks.foreign = roads::foreign(&sender.traits, road, seen, settled);
         if planned && marks.foreign != Some(true) {
             return None;
@@ -270,6 +271,9 @@ impl Engine {
             sender.last_egress = through.cloned().map(Box::new);
         }
         let step = sender.deliver(&self.model, amber, at, &marks);
+        if step.evidence < amber && !matches!(key.id, SenderId::Block(_)) {
+            season.note(sender);
+        }
         let undecided = sender.episode().is_some_and(|episode| {
             episode.peak_nats >= amber && at.seconds_since(episode.first_at) < UNDECIDED_SECONDS
         });

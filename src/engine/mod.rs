@@ -34,6 +34,7 @@ pub mod recent;
 mod roads;
 pub mod roles;
 mod samples;
+pub mod season;
 pub mod sender;
 mod tables;
 pub mod unlogged;
@@ -52,7 +53,8 @@ use open::OpenIncidents;
 use planned::Plan;
 use roads::Road;
 use roles::RoleChange;
-use sender::{Sender, SenderKey};
+use season::Season;
+use sender::{Sender, SenderId, SenderKey};
 use serde::Serialize;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -149,6 +151,7 @@ pub struct Engine {
     /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
     closed_hours: Option<Vec<persist::ClosedHour>>,
     roads: [Road; 2],
+    seasons: [Season; 2],
     incidents: OpenIncidents,
     wakes: BTreeMap<(Vantage, IpNet), Wakes>,
     plans: Vec<Plan>,
@@ -172,6 +175,7 @@ impl Engine {
             changed: Vec::new(),
             closed_hours: None,
             roads: [Road::default(), Road::default()],
+            seasons: [Season::default(), Season::default()],
             incidents: OpenIncidents::default(),
             wakes: BTreeMap::new(),
             plans: Vec::new(),
@@ -187,6 +191,11 @@ impl Engine {
     /// Counters so far.
     pub fn counters(&self) -> EngineCounters {
         self.counters
+    }
+
+    /// What everybody on a road sends together, against what they are known for: below 1 on holidays.
+    pub fn common_factor(&self, vantage: Vantage) -> f64 {
+        self.seasons[vantage as usize].common_factor()
     }
 
     /// The latest moment seen.
@@ -244,6 +253,7 @@ impl Engine {
         if self.now.hour_index() != self.swept_hour {
             self.sweep(out);
         }
+        self.pass(observation);
         match &observation.fact {
             Fact::Delivery(delivery) => self.delivery(observation, delivery, out),
             Fact::Session(session) if session.tls == Tls::Started => self.hidden(observation, session, out),
@@ -251,6 +261,20 @@ impl Engine {
             Fact::Message(message) => self.message(observation, message, out),
             Fact::Login(login) => self.login(observation, *login, out),
             Fact::Session(_) | Fact::Attempt(_) => {}
+        }
+    }
+
+    /// Lets the season of a road reach an observation. Once a day its members are counted anew.
+    fn pass(&mut self, observation: &Observation) {
+        let season = &mut self.seasons[observation.vantage as usize];
+        if !season.reach(observation.at.hour_index(), &self.company.clock) {
+            return;
+        }
+        season.recount();
+        for (key, sender) in &self.senders {
+            if key.vantage == observation.vantage && !matches!(key.id, SenderId::Block(_)) {
+                season.count(sender, || sender.week(&self.model));
+            }
         }
     }
 }

@@ -10,6 +10,7 @@ use super::open::OpenIncidents;
 use super::planned::Plan;
 use super::roads::{Road, RoadRest, SETS, StoredRoad};
 use super::roles;
+use super::season::Season;
 use super::sender::{Sender, SenderId, SenderKey};
 use super::unlogged::Ledger;
 use super::wakes::Wakes;
@@ -32,6 +33,9 @@ struct Shared {
     ledger: Ledger,
     now: Timestamp,
 }
+
+/// By road.
+type Seasons = [Season; 2];
 
 /// An hour of one sender that ended with messages in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -87,8 +91,9 @@ pub struct StoredShared {
 }
 
 impl StoredShared {
-    fn read(mut self) -> Option<(Vec<Road>, Vec<Incident>, Rest)> {
-        let mut rest: Rest = postcard::from_bytes(&self.rest).ok()?;
+    fn read(mut self) -> Option<(Vec<Road>, Vec<Incident>, Rest, Seasons)> {
+        let (mut rest, added) = postcard::take_from_bytes::<Rest>(&self.rest).ok()?;
+        let seasons = seasons(added)?;
         let incidents = self.incidents.iter().map(|incident| postcard::from_bytes(incident).ok());
         let incidents = incidents.collect::<Option<Vec<Incident>>>()?;
         let mut roads = Vec::new();
@@ -96,17 +101,23 @@ impl StoredShared {
             let sets = SETS.map(|name| self.sets.remove(&format!("{vantage}.{name}")).unwrap_or_default());
             roads.push(Road::restore(road, sets));
         }
-        Some((roads, incidents, rest))
+        Some((roads, incidents, rest, seasons))
     }
 
     /// The same in the form of [`Engine::export_shared`]; `None` where it cannot be read.
     pub fn whole(self) -> Option<Vec<u8>> {
-        let (roads, mut incidents, rest) = self.read()?;
+        let (roads, mut incidents, rest, seasons) = self.read()?;
         incidents.sort_by(|a, b| a.sender.cmp(&b.sender));
         let Rest { wakes, plans, leniencies, told, ledger, now, .. } = rest;
         let roads = roads.iter().map(Road::export).collect();
-        postcard::to_allocvec(&Shared { roads, incidents, wakes, plans, leniencies, told, ledger, now }).ok()
+        let shared = Shared { roads, incidents, wakes, plans, leniencies, told, ledger, now };
+        postcard::to_allocvec(&(shared, seasons)).ok()
     }
+}
+
+/// What younger versions added to the state that is not a sender's; it stands behind what older ones know.
+fn seasons(added: &[u8]) -> Option<Seasons> {
+    if added.is_empty() { Some(Default::default()) } else { postcard::from_bytes(added).ok() }
 }
 
 impl Engine {
@@ -178,7 +189,7 @@ impl Engine {
         };
         let incidents = changed.into_iter().map(stored).collect();
         SharedChange {
-            rest: postcard::to_allocvec(&rest).unwrap_or_default(),
+            rest: postcard::to_allocvec(&(rest, &self.seasons)).unwrap_or_default(),
             sets,
             incidents,
             all_incidents,
@@ -187,15 +198,16 @@ impl Engine {
 
     /// Takes back what the store made of all that [`Engine::take_shared`] gave. `false` where it cannot be read.
     pub fn restore_shared(&mut self, stored: StoredShared) -> bool {
-        let Some((roads, incidents, rest)) = stored.read() else { return false };
+        let Some((roads, incidents, rest, seasons)) = stored.read() else { return false };
         for (place, road) in self.roads.iter_mut().zip(roads) {
             *place = road;
         }
-        self.take_back(incidents, rest, true);
+        self.take_back(incidents, rest, seasons, true);
         true
     }
 
-    fn take_back(&mut self, incidents: Vec<Incident>, rest: Rest, stored: bool) {
+    fn take_back(&mut self, incidents: Vec<Incident>, rest: Rest, seasons: Seasons, stored: bool) {
+        self.seasons = seasons;
         self.incidents = OpenIncidents::restore(incidents, stored);
         self.wakes = rest.wakes.into_iter().collect();
         self.plans = rest.plans;
@@ -218,18 +230,19 @@ impl Engine {
             ledger: self.ledger.clone(),
             now: self.now,
         };
-        postcard::to_allocvec(&shared).unwrap_or_default()
+        postcard::to_allocvec(&(shared, &self.seasons)).unwrap_or_default()
     }
 
     /// Takes back what [`Engine::export_shared`] gave. `false` where it cannot be read.
     pub fn import_shared(&mut self, blob: &[u8]) -> bool {
-        let Ok(shared) = postcard::from_bytes::<Shared>(blob) else { return false };
+        let Ok((shared, added)) = postcard::take_from_bytes::<Shared>(blob) else { return false };
+        let Some(seasons) = seasons(added) else { return false };
         let Shared { roads, incidents, wakes, plans, leniencies, told, ledger, now } = shared;
         for (road, stored) in self.roads.iter_mut().zip(roads) {
             *road = Road::import(stored);
         }
         let rest = Rest { roads: Vec::new(), wakes, plans, leniencies, told, ledger, now };
-        self.take_back(incidents, rest, false);
+        self.take_back(incidents, rest, seasons, false);
         true
     }
 

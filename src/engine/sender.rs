@@ -15,6 +15,7 @@ use super::model::{MarkLaw, Model, REGISTERS_MAX, SIDE_MARKS_MAX, STATES_MAX};
 use super::packed::{Small, array};
 use super::recent::Recent;
 use super::roles::LearnedRole;
+use super::season::Weather;
 use crate::company::Role;
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
@@ -145,6 +146,11 @@ impl Sender {
         24.0 * f64::from(self.learned.level)
     }
 
+    /// Messages expected in the hour under way.
+    pub fn rate(&self) -> f64 {
+        f64::from(self.learned.rate)
+    }
+
     /// Expected rate of every bin of the week, messages per hour.
     pub fn week(&self, model: &Model) -> Vec<f64> {
         self.learned.get(model, self.role).week(model.prior(self.role))
@@ -178,6 +184,18 @@ impl Sender {
     /// Whole hours pass up to the hour of `to`: closes hours and days, learns, lets the test cool down. A clock
     /// that goes back stands still.
     pub fn advance(&mut self, model: &Model, clock: &CivilClock, amber: f64, to: Timestamp) {
+        self.advance_in(model, clock, Weather::PLAIN, amber, to);
+    }
+
+    /// The same, beside others: what they did together meanwhile is taken into account.
+    pub fn advance_in(
+        &mut self,
+        model: &Model,
+        clock: &CivilClock,
+        weather: Weather,
+        amber: f64,
+        to: Timestamp,
+    ) {
         if self.clock.hour_index() >= to.hour_index() {
             return;
         }
@@ -191,7 +209,7 @@ impl Sender {
             learned: self.learned.get(model, self.role),
             amber,
         };
-        course.advance(model, model.prior(self.role), clock, to, &mut self.traits);
+        course.advance(model, model.prior(self.role), clock, weather, to, &mut self.traits);
         self.clock = course.clock;
         self.hour = course.hour;
         self.hour_suspicious = course.hour_suspicious;
