@@ -184,7 +184,7 @@ fn hostile(n: u32) -> Marks {
 
 /// What an alarm needs: the base threshold, and ln(1 + usual messages a day).
 fn threshold(model: &Model, sender: &Sender) -> f64 {
-    model.base_threshold(sender.role, 1.0) + sender.usual_per_day().ln_1p()
+    model.base_threshold(sender.role, 1.0) + sender.proven_per_day().ln_1p()
 }
 
 #[test]
@@ -245,6 +245,36 @@ fn slow_ramps_are_found_before_they_are_ten_times_the_reference() {
         println!("{growth} a day: found on day {found:?}, at {volume:?} times the reference");
         assert!(volume.is_some_and(|times| times < 10.0), "{growth}: {found:?}");
     }
+}
+
+/// E3: what is taught within weeks is bounded by what a sender was like for months; what stays is believed in the end.
+#[test]
+fn a_boiling_frog_is_measured_by_the_slow_reference() {
+    let (model, clock) = (Model::shipped().unwrap(), CivilClock::utc());
+    // New recipients in ten messages an hour, one at first, and from a day on one more every three days. Without suspicion,
+    // which would end the lesson before the reference does.
+    let law = |days: u32, start: u32| {
+        let mut sender = Sender::new(&model, Role::Application, at(0.0), &clock);
+        for hour in 0..days * 24 {
+            let novel = 1 + ((hour / 24).saturating_sub(start) / 3).min(7);
+            for n in 0..10 {
+                let now = at(f64::from(hour) * 3_600.0 + f64::from(n) * 30.0);
+                sender.advance(&model, &clock, f64::INFINITY, now);
+                let marks = Marks { novel: Some(n < novel), ..ordinary(n) };
+                sender.deliver(&model, f64::INFINITY, now, &marks);
+            }
+        }
+        sender.expected(&model).law.novel
+    };
+    let odds = |share: f64| share / (1.0 - share);
+    let [clean, unbound, boiled, changed] =
+        [(70, 1_000), (13, 0), (84, 70), (400, 70)].map(|(days, start)| law(days, start));
+    println!(
+        "new recipients: {clean:.2} clean, {unbound:.2} boiled for two weeks without a reference, {boiled:.2} with, {changed:.2} after a year"
+    );
+    assert!(odds(boiled) <= 2.3 * odds(clean), "{clean} → {boiled}");
+    assert!(odds(unbound) > 3.0 * odds(clean), "{clean} → {unbound}: the frog was not boiled");
+    assert!(changed > 0.5, "{clean} → {changed}");
 }
 
 /// E5: abusive from its first message.

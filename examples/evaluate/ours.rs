@@ -39,7 +39,7 @@ pub fn judge(model: &Model, class: Class) -> Box<dyn FnMut(&Sent) -> f64 + '_> {
             sender.remember(model, at, &marks, None, || no_sample(sent));
         }
         let accused = sender.episode().is_some_and(Episode::marks_accuse);
-        let evidence = if accused { step.evidence - sender.usual_per_day().ln_1p() } else { 0.0 };
+        let evidence = if accused { step.evidence - sender.proven_per_day().ln_1p() } else { 0.0 };
         -model.implied_false_alarms(role, evidence).ln()
     })
 }

@@ -7,6 +7,7 @@
 use super::counts::{HourCounts, MarkCounts};
 use super::detector::Expected;
 use super::model::{MarkLaw, Model, RolePrior, SIDE_MARKS_MAX};
+use super::slow::Slow;
 use crate::time::PROFILE_BINS;
 
 /// Share that a day keeps of what was learned before: half after 14 days.
@@ -33,6 +34,8 @@ pub struct Baseline {
     pub(super) squares: f64,
     /// Marks learned.
     pub(super) marks: MarkCounts,
+    /// What it was like over the last months.
+    pub(super) slow: Slow,
     /// Rate over the whole week, messages per hour.
     pub level: f64,
     /// What is expected in the current hour.
@@ -48,6 +51,7 @@ impl Baseline {
             excess: DISPERSION_PRIOR_INVERSE * DISPERSION_PRIOR_WEIGHT,
             squares: DISPERSION_PRIOR_WEIGHT,
             marks: MarkCounts::default(),
+            slow: Slow::default(),
             level: prior.rate_per_hour,
             expected: Expected {
                 rate: prior.rate_per_hour,
@@ -87,6 +91,11 @@ impl Baseline {
     /// Closes a day that was worth a share of an ordinary one: forgets by half-life.
     pub fn end_day(&mut self, exposure: f64) {
         self.forget(if exposure == 1.0 { DAILY_MEMORY } else { DAILY_MEMORY.powf(exposure) });
+    }
+
+    /// Closes a week: the slow reference follows.
+    pub fn end_week(&mut self, prior: &RolePrior) {
+        self.slow.end_week(&self.mark_law(prior), self.level_now(prior));
     }
 
     /// Forgets all but a share, as after several days at once.
@@ -135,7 +144,7 @@ impl Baseline {
         self.expected = Expected {
             rate: (factor * self.rate_of(prior, bin)).max(RATE_MIN),
             dispersion: (self.squares / self.excess.max(0.05 * self.squares)).clamp(0.3, 20.0),
-            law: self.mark_law(prior),
+            law: self.slow.bound(self.mark_law(prior)),
             side: side_law(model, &self.marks),
             templates: model.templates_of(prior.role),
         };

@@ -106,10 +106,17 @@ impl Course {
         self.hour = HourCounts::default();
         if hour.rem_euclid(24) == 23 {
             self.learned.end_day(weather.day_exposure(hour - 23));
+            self.end_week(prior, hour.div_euclid(24));
             traits.end_day();
         }
         self.learned.predict(model, prior, clock.profile_bin(hour + 1), weather.factor(hour + 1));
         self.hour_suspicious = self.test.evidence() >= self.amber;
+    }
+
+    fn end_week(&mut self, prior: &RolePrior, day: i64) {
+        if day.rem_euclid(7) == 0 {
+            self.learned.end_week(prior);
+        }
     }
 
     /// Whole days without mail and without suspicion, from the start of a day, leaving two days to be walked.
@@ -134,6 +141,7 @@ impl Course {
             let hours = (0..24)
                 .map(|hour| (CivilClock::bin_of_local_hour(local + hour), weather.exposure(day * 24 + hour)));
             self.learned.idle_day(prior, hours, weather.day_exposure(day * 24));
+            self.end_week(prior, day);
             traits.end_day();
         }
         self.clock = Timestamp::from_micros(self.clock.as_micros().saturating_add(days * MICROS_PER_DAY));

@@ -81,7 +81,7 @@ impl Engine {
             incident.scan = judged.scan.map(scan_evidence);
         }
         incident.refresh(&self.model, sender, judged.template, at);
-        let normalised = incident.evidence_nats - sender.usual_per_day().ln_1p();
+        let normalised = incident.evidence_nats - sender.proven_per_day().ln_1p();
         incident.confidence = incident::confidence(self.model.implied_false_alarms(sender.role, normalised));
         incident.reported_messages = incident.messages;
         self.relate(&mut incident, key.vantage);

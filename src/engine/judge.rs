@@ -299,7 +299,7 @@ impl Engine {
     /// What a step of the test means for a sender: its threshold beside its evidence.
     pub(super) fn judgement(&self, key: &SenderKey, step: Step, margin: f64, at: Timestamp) -> Judgement {
         let (role, usual) = match self.senders.get(key) {
-            Some(sender) => (sender.role, sender.usual_per_day().ln_1p()),
+            Some(sender) => (sender.role, sender.proven_per_day().ln_1p()),
             None => (Role::Unused, 0.0),
         };
         let base = self.model.base_threshold(role, self.settings.false_alarms_per_1000_sender_days);

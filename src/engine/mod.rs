@@ -36,6 +36,7 @@ pub mod roles;
 mod samples;
 pub mod season;
 pub mod sender;
+pub mod slow;
 mod tables;
 pub mod unlogged;
 pub mod volume;

@@ -16,6 +16,7 @@ use super::packed::{Small, array};
 use super::recent::Recent;
 use super::roles::LearnedRole;
 use super::season::Weather;
+use super::slow::StoredSlow;
 use crate::company::Role;
 use crate::mail::Untrusted;
 use crate::observation::Vantage;
@@ -111,6 +112,9 @@ struct StoredBaseline {
     rate: f32,
     dispersion: f32,
     law: [Small; 9],
+    /// Stored behind the rest, see [`Sender::to_blob`].
+    #[serde(skip)]
+    slow: StoredSlow,
 }
 
 impl Sender {
@@ -149,6 +153,12 @@ impl Sender {
     /// Messages expected in the hour under way.
     pub fn rate(&self) -> f64 {
         f64::from(self.learned.rate)
+    }
+
+    /// Messages per day that count as usual where more is asked of busy senders: what was learned, as far as the slow
+    /// reference bears it out.
+    pub fn proven_per_day(&self) -> f64 {
+        24.0 * self.learned.slow.get().bound_level(f64::from(self.learned.level))
     }
 
     /// Expected rate of every bin of the week, messages per hour.
@@ -220,7 +230,7 @@ impl Sender {
     /// Judges one delivery and counts it. From `amber` nats on, nothing is learned of the hour. Call
     /// [`Sender::advance`] first.
     pub fn deliver(&mut self, model: &Model, amber: f64, at: Timestamp, marks: &Marks) -> Step {
-        let expected = self.learned.expected(model, self.role);
+        let expected = self.learned.expected_for(model, self.role, marks);
         let weight = course::weight(model, self.messages, self.last_at, at);
         let mut test = self.test.get();
         test.wait(model, &expected, at.seconds_since(self.clock));
@@ -268,7 +278,7 @@ impl Sender {
         address: Option<IpAddr>,
         sample: impl FnOnce() -> Sample,
     ) {
-        let expected = self.learned.expected(model, self.role);
+        let expected = self.learned.expected_for(model, self.role, marks);
         let hidden = marks.verdict.is_none() && marks.reverse_path.is_none();
         let episode = self.episode.get_or_insert_with(Box::default);
         episode.add(at, marks, address, sample);
@@ -290,17 +300,22 @@ impl Sender {
     /// Its state for the store. What younger versions added stands behind what older ones know.
     pub fn to_blob(&self) -> Option<Vec<u8>> {
         let mut blob = postcard::to_allocvec(self).ok()?;
-        if let Some(learned) = &self.learned_role {
-            blob.extend(postcard::to_allocvec(&**learned).ok()?);
-        }
+        let none = LearnedRole { since: Timestamp::from_micros(i64::MIN), before: self.role };
+        let learned = self.learned_role.as_deref().unwrap_or(&none);
+        blob.extend(postcard::to_allocvec(&(learned, self.learned.slow)).ok()?);
         Some(blob)
     }
 
     /// The inverse of [`Sender::to_blob`], also of a blob that an older version wrote.
     pub fn from_blob(blob: &[u8]) -> Option<Sender> {
         let (mut sender, added) = postcard::take_from_bytes::<Sender>(blob).ok()?;
-        if !added.is_empty() {
-            sender.learned_role = Some(Box::new(postcard::from_bytes(added).ok()?));
+        if added.is_empty() {
+            return Some(sender);
+        }
+        let (learned, slow) = postcard::take_from_bytes::<LearnedRole>(added).ok()?;
+        sender.learned_role = (learned.since.as_micros() != i64::MIN).then(|| Box::new(learned));
+        if !slow.is_empty() {
+            sender.learned.slow = postcard::from_bytes(slow).ok()?;
         }
         Some(sender)
     }
@@ -360,6 +375,7 @@ impl StoredBaseline {
             excess: baseline.excess as f32,
             squares: baseline.squares as f32,
             counts: StoredCounts::new(&baseline.marks),
+            slow: StoredSlow::new(&baseline.slow),
             level: baseline.level as f32,
             rate: baseline.expected.rate as f32,
             dispersion: baseline.expected.dispersion as f32,
@@ -374,20 +390,31 @@ impl StoredBaseline {
             excess: f64::from(self.excess),
             squares: f64::from(self.squares),
             marks: self.counts.get(),
+            slow: self.slow.get(),
             level: f64::from(self.level),
             expected: self.expected(model, role),
         }
     }
 
     fn expected(&self, model: &Model, role: Role) -> Expected {
+        self.expected_with(model, role, self.side_law(model))
+    }
+
+    fn expected_with(&self, model: &Model, role: Role, side: [f64; SIDE_MARKS_MAX]) -> Expected {
         let [novel, v0, v1, v2, v3, p0, p1, p2, foreign] = self.law.map(Small::get);
         Expected {
             rate: f64::from(self.rate),
             dispersion: f64::from(self.dispersion),
             law: MarkLaw { novel, verdict: [v0, v1, v2, v3], reverse_path: [p0, p1, p2], foreign },
-            side: self.side_law(model),
+            side,
             templates: model.templates_of(role),
         }
+    }
+
+    /// The same for marks that are to be judged: a law of marks that were not seen is not worked out.
+    fn expected_for(&self, model: &Model, role: Role, marks: &Marks) -> Expected {
+        let side = if marks.side.seen == 0 { [0.5; SIDE_MARKS_MAX] } else { self.side_law(model) };
+        self.expected_with(model, role, side)
     }
 
     fn side_law(&self, model: &Model) -> [f64; SIDE_MARKS_MAX] {
@@ -427,7 +454,7 @@ mod tests {
         let model = Model::shipped().unwrap();
         let clock = CivilClock::utc();
         let mut sender = Sender::new(&model, Role::MailRelay, Timestamp::from_seconds(0), &clock);
-        for minute in 0..6_000 {
+        for minute in 0..30_000 {
             let at = Timestamp::from_seconds(minute * 60);
             sender.advance(&model, &clock, model.amber, at);
             sender.deliver(
@@ -438,7 +465,14 @@ mod tests {
             );
         }
         let old = postcard::to_allocvec(&sender).unwrap();
-        assert_eq!(Sender::from_blob(&old), Some(sender.clone()), "as an older version wrote it");
+        let mut older = sender.clone();
+        older.learned.slow = StoredSlow::default();
+        assert_ne!(older, sender, "three weeks make a reference");
+        assert_eq!(Sender::from_blob(&old), Some(older.clone()), "as an older version wrote it");
+        older.learned_role = Some(Box::new(LearnedRole { since: sender.last_at, before: Role::Device }));
+        let role = postcard::to_allocvec(older.learned_role.as_deref().unwrap()).unwrap();
+        assert_eq!(Sender::from_blob(&[&old[..], &role].concat()), Some(older), "with a learned role");
+        assert_eq!(Sender::from_blob(&sender.to_blob().unwrap()), Some(sender.clone()));
         sender.learned_role = Some(Box::new(LearnedRole { since: sender.last_at, before: Role::Device }));
         assert_eq!(Sender::from_blob(&sender.to_blob().unwrap()), Some(sender.clone()));
         assert_eq!(Sender::from_blob(&old[..old.len() - 1]), None);
