@@ -93,6 +93,7 @@ impl Episode {
             self.addresses.insert(address);
         }
         if self.samples.len() < limits::SAMPLES_MAX {
+            self.samples.reserve_exact(1);
             self.samples.push(sample());
         }
     }

@@ -233,7 +233,7 @@ impl Engine {
         planned: bool,
         sample: &dyn Fn() -> Sample,
     ) -> Option<Judgement> {
-        if !self.senders.contains_key(key) && self.senders.len() >= limits::SENDERS_MAX {
+        if self.senders.len() >= limits::SENDERS_MAX && !self.senders.contains_key(key) {
             self.counters.senders_refused += 1;
             return None;
         }

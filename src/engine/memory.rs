@@ -257,6 +257,8 @@ impl Traits {
         } else if self.0.iter().filter(|entry| entry.kind == kind && !entry.known).count()
             < limits::KNOWN_TRAITS_MAX
         {
+            // Most senders have one of a kind for ever: room for more is not taken in advance.
+            self.0.reserve_exact(1);
             self.0.push(Trait { digest, weight: 1, kind, known: false });
         }
     }
