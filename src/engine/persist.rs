@@ -257,3 +257,34 @@ impl Engine {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::company::Company;
+    use crate::engine::Settings;
+    use crate::engine::memory::InstallKey;
+    use crate::engine::model::Model;
+    use crate::time::CivilClock;
+
+    /// What a version without seasons wrote is read, and is a state without seasons.
+    #[test]
+    fn older_state_is_read() {
+        let company = || Company::new(Vec::new(), &[], Vec::new(), CivilClock::utc()).into();
+        let new =
+            || Engine::new(company(), Model::shipped().unwrap(), Settings::default(), InstallKey([1; 16]));
+        let (mut engine, mut other) = (new(), new());
+        engine.seasons[0].reach(500_000, &CivilClock::utc());
+        let added = postcard::to_allocvec(&engine.seasons).unwrap().len();
+        let whole = engine.export_shared();
+        assert!(other.import_shared(&whole[..whole.len() - added]));
+        assert_eq!(other.seasons, Seasons::default());
+        let rest = engine.take_shared().rest;
+        let stored = |rest: &[u8]| StoredShared { rest: rest.to_vec(), ..StoredShared::default() };
+        assert!(other.restore_shared(stored(&rest)));
+        assert_eq!(other.seasons, engine.seasons);
+        assert!(other.restore_shared(stored(&rest[..rest.len() - added])));
+        assert_eq!(other.seasons, Seasons::default());
+        assert!(!other.restore_shared(stored(&rest[..rest.len() - 1])));
+    }
+}
