@@ -224,3 +224,10 @@ pub const SEASON_HOURS: i64 = 60 * 24;
 /// Longest ClientHello read, with its record headers, bytes: those with post-quantum keys have less than 2,000. Counted
 /// with the excerpts of messages.
 pub const CLIENT_HELLO_BYTES_MAX: usize = 8 << 10;
+
+// Several threads on one interface.
+
+/// Threads that share an interface at most.
+pub const CAPTURE_THREADS_MAX: usize = 64;
+/// Observations of one interface that wait for a slower thread of it.
+pub const LANES_WAITING_MAX: usize = 65_536;

@@ -43,6 +43,8 @@ pub struct SourceReading {
     pub dropped_by_interface: u64,
     /// Observations that found no room on the way to the judge.
     pub dropped_by_queue: u64,
+    /// Observations that were judged before their turn, because another thread of the interface was behind.
+    pub untimely: u64,
     /// Packets that are broken or of a kind that is not understood.
     pub undecodable: u64,
     /// Connections.
@@ -81,6 +83,7 @@ impl SourceReading {
             dropped_by_kernel: 0,
             dropped_by_interface: 0,
             dropped_by_queue: 0,
+            untimely: 0,
             undecodable: 0,
             flows: 0,
             replies: 0,
@@ -95,6 +98,28 @@ impl SourceReading {
             failed: None,
             panics: 0,
         }
+    }
+
+    /// The same source with what another thread counted of it: each sees its share of the packets, but all see what
+    /// the interface lost.
+    pub fn with_thread(mut self, other: &SourceReading) -> SourceReading {
+        let add = |all: &mut u64, more: u64| *all = all.saturating_add(more);
+        add(&mut self.taken, other.taken);
+        add(&mut self.dropped_by_kernel, other.dropped_by_kernel);
+        add(&mut self.dropped_by_queue, other.dropped_by_queue);
+        add(&mut self.untimely, other.untimely);
+        add(&mut self.undecodable, other.undecodable);
+        add(&mut self.flows, other.flows);
+        add(&mut self.replies, other.replies);
+        add(&mut self.commands, other.commands);
+        add(&mut self.sessions, other.sessions);
+        add(&mut self.sessions_hidden, other.sessions_hidden);
+        add(&mut self.gap_bytes, other.gap_bytes);
+        add(&mut self.panics, other.panics);
+        self.dropped_by_interface = self.dropped_by_interface.max(other.dropped_by_interface);
+        self.caught_up &= other.caught_up;
+        self.failed = self.failed.or_else(|| other.failed.clone());
+        self
     }
 
     /// Packets that were there and that we did not get.
