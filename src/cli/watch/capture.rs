@@ -321,8 +321,9 @@ fn reading(name: &str, wire: &WireCounters, stats: LiveStats) -> SourceReading {
             + undecodable.unknown_link
             + undecodable.short_link,
         flows: wire.flows,
-        replies: wire.replies,
-        commands: wire.recipients_offered.saturating_add(wire.transactions),
+        flows_two_way: wire.flows_two_way,
+        flows_originator_only: wire.flows_originator_only,
+        flows_responder_only: wire.flows_responder_only,
         sessions: wire.sessions,
         sessions_hidden: wire.sessions_tls,
         gap_bytes: wire.flow.gap_bytes,
