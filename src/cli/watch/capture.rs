@@ -28,6 +28,8 @@ const REPORT_EVERY: Duration = Duration::from_secs(1);
 const PACKETS_BETWEEN_LOOKS: u32 = 512;
 /// How long the kernel's ring is emptied after the order to stop.
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
+/// How long the kernel may keep a packet before it hands over the block it lies in: twice `LiveSettings::timeout_ms`.
+const RETIRE_WAIT: Duration = Duration::from_millis(200);
 /// How far behind the clock a quiet line is known to have nothing more to give.
 const QUIET_MARGIN_SECONDS: f64 = 2.0;
 /// How long packets may be passed over because of their time: the clock may be set meanwhile.
@@ -90,8 +92,8 @@ pub struct CaptureThread {
     open: OpenLane,
     company: Arc<Company>,
     road: WireRoad,
-    /// Packets from before are passed over, or those from then on, for no longer than [`PASSING_MAX`].
-    passing: Option<(Passing, Instant)>,
+    /// Which packets of the ring are its own.
+    span: Span,
     /// Up to when the ring was read.
     read_up_to: Timestamp,
     /// Counters of interfaces that were replaced.
@@ -103,11 +105,30 @@ pub struct CaptureThread {
     reported: Instant,
 }
 
-/// What another ring has.
+/// Which packets of a ring are read. The others are those of another ring.
 #[derive(Clone, Copy)]
-enum Passing {
-    Before(Timestamp),
-    From(Timestamp),
+struct Span {
+    /// The first, and since when it is waited for.
+    from: Option<(Timestamp, Instant)>,
+    /// The first that is no more.
+    until: Option<Timestamp>,
+    /// Whether one came that is too late.
+    is_over: bool,
+}
+
+impl Span {
+    fn from(first: Timestamp) -> Span {
+        Span { from: Some((first, Instant::now())), until: None, is_over: false }
+    }
+
+    /// Whether a packet is read.
+    fn takes(&mut self, at: Timestamp) -> bool {
+        // Once one has come that is not too early, none is.
+        self.from = self.from.filter(|(first, since)| at < *first && since.elapsed() < PASSING_MAX);
+        let late = self.until.is_some_and(|until| at >= until);
+        self.is_over |= late;
+        self.from.is_none() && !late
+    }
 }
 
 /// What came of one look at the line.
@@ -133,7 +154,7 @@ impl CaptureThread {
             lane,
             lanes,
             road: WireRoad::new(Arc::clone(&company), open.wire.clone()),
-            passing: Some((Passing::Before(open.complete_at), now)),
+            span: Span::from(open.complete_at),
             open,
             company,
             read_up_to: Timestamp::from_micros(i64::MIN),
@@ -184,7 +205,7 @@ impl CaptureThread {
     fn turn(&mut self, observations: &mut Vec<Observation>) -> Result<Turn, String> {
         for _ in 0..PACKETS_BETWEEN_LOOKS {
             match self.open.live.next() {
-                Ok(Some(packet)) if is_passed_over(&mut self.passing, packet.at) => {}
+                Ok(Some(packet)) if !self.span.takes(packet.at) => {}
                 Ok(Some(packet)) => {
                     self.read_up_to = self.read_up_to.max(packet.at);
                     self.road.packet(&packet, observations);
@@ -227,11 +248,11 @@ impl CaptureThread {
     /// packet is read twice, by whichever thread.
     fn replace(&mut self, open: OpenLane) {
         let mut observations = Vec::new();
-        self.passing = Some((Passing::From(open.complete_at), Instant::now()));
+        self.span.until = Some(open.complete_at);
         self.drain(&mut observations);
         self.stats_before = self.stats();
         self.road.set_settings(open.wire.clone());
-        self.passing = Some((Passing::Before(open.complete_at), Instant::now()));
+        self.span = Span::from(open.complete_at);
         self.open = open;
         self.lanes.hand_over(self.lane, &mut observations, self.read_up_to, true);
     }
@@ -241,7 +262,8 @@ impl CaptureThread {
         let began = Instant::now();
         while began.elapsed() < DRAIN_WAIT {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(observations)));
-            if !matches!(turn, Ok(Ok(Turn::Packets))) {
+            let emptied = !matches!(turn, Ok(Ok(Turn::Packets))) || self.span.is_over;
+            if emptied && began.elapsed() >= RETIRE_WAIT {
                 break;
             }
             self.lanes.hand_over(self.lane, observations, self.read_up_to, false);
@@ -293,20 +315,6 @@ impl CaptureThread {
         };
         self.lanes.report(self.lane, reading);
     }
-}
-
-/// Whether another ring has a packet. Once that is over for the new ring, it stays over.
-fn is_passed_over(passing: &mut Option<(Passing, Instant)>, at: Timestamp) -> bool {
-    let Some((what, since)) = *passing else { return false };
-    let passed = match what {
-        _ if since.elapsed() >= PASSING_MAX => false,
-        Passing::Before(first) => at < first,
-        Passing::From(first) => return at >= first,
-    };
-    if !passed {
-        *passing = None;
-    }
-    passed
 }
 
 /// What health wants to know of a capture.
