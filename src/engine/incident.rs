@@ -6,6 +6,7 @@
 use super::evidence;
 use super::model::Model;
 use super::sender::{Sample, Sender, SenderId};
+use super::trail::Trail;
 use crate::company::Role;
 use crate::limits;
 use crate::observation::Vantage;
@@ -126,6 +127,10 @@ pub struct Incident {
     pub related: Vec<SenderId>,
     /// What the wake-up scan said, where it opened the incident (blocks).
     pub scan: Option<Evidence>,
+    /// Whose mail it is, which way it left, whom it reached, which stages were seen: as of the last change that was
+    /// told. Stored behind the rest, see [`Incident::to_blob`].
+    #[serde(skip)]
+    pub trail: Trail,
     /// Deliveries at the last alert, and when it was.
     pub reported_messages: u64,
     /// When the last alert was.
@@ -195,6 +200,18 @@ impl Incident {
             }
             (SenderId::Address(_) | SenderId::Host(_), _) => Kind::Host,
         }
+    }
+
+    /// Its state for the store. What younger versions added stands behind what older ones know.
+    pub fn to_blob(&self) -> Option<Vec<u8>> {
+        postcard::to_allocvec(&(self, &self.trail)).ok()
+    }
+
+    /// The inverse of [`Incident::to_blob`], also of a blob that an older version wrote.
+    pub fn from_blob(blob: &[u8]) -> Option<Incident> {
+        let (incident, added) = postcard::take_from_bytes::<Incident>(blob).ok()?;
+        let trail = if added.is_empty() { Trail::default() } else { postcard::from_bytes(added).ok()? };
+        Some(Incident { trail, ..incident })
     }
 
     /// Names another sender of the same story.

@@ -30,6 +30,7 @@ mod open;
 pub mod packed;
 pub mod persist;
 pub mod planned;
+pub mod reach;
 pub mod recent;
 mod roads;
 pub mod roles;
@@ -38,6 +39,8 @@ pub mod season;
 pub mod sender;
 pub mod slow;
 mod tables;
+pub mod top;
+pub mod trail;
 pub mod unlogged;
 pub mod volume;
 pub mod wakes;
@@ -159,6 +162,7 @@ pub struct Engine {
     leniencies: Vec<Leniency>,
     role_changes: Vec<RoleChange>,
     ledger: unlogged::Ledger,
+    logins: trail::Logins,
     now: Timestamp,
     swept_hour: i64,
     counters: EngineCounters,
@@ -183,6 +187,7 @@ impl Engine {
             leniencies: Vec::new(),
             role_changes: Vec::new(),
             ledger: unlogged::Ledger::default(),
+            logins: trail::Logins::default(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
             counters: EngineCounters::default(),
