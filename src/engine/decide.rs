@@ -178,6 +178,20 @@ impl Engine {
         }
     }
 
+    /// What an incident came to in the end, by the road that saw most of it.
+    fn tell_totals(&self, incident: &mut Incident) {
+        let key = |vantage| SenderKey { vantage, id: incident.sender.clone() };
+        let speaking = incident.vantages.iter().filter_map(|vantage| self.senders.get(&key(*vantage)));
+        let messages = |sender: &&Box<Sender>| sender.episode().map_or(0, |episode| episode.messages);
+        if let Some(sender) = speaking.max_by_key(messages)
+            && messages(&sender) >= incident.messages
+        {
+            incident.total(&self.model, sender, incident.last_at);
+        }
+        self.add_unlogged(incident);
+        self.tell_trail(incident);
+    }
+
     /// Once an hour: closes incidents whose sender is quiet again.
     pub(super) fn sweep(&mut self, out: &mut Vec<IncidentChange>) {
         self.swept_hour = self.now.hour_index();
@@ -195,7 +209,7 @@ impl Engine {
             let Some(mut incident) = self.incidents.remove(&id) else { continue };
             incident.sequence += 1;
             incident.last_at = incident.suspicious_at;
-            self.tell_trail(&mut incident);
+            self.tell_totals(&mut incident);
             if incident.template != volume::TEMPLATE {
                 self.acquit(&id);
             }

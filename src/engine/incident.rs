@@ -160,24 +160,31 @@ impl Incident {
     /// Takes over what the sender's state says now.
     pub fn refresh(&mut self, model: &Model, sender: &Sender, template: usize, at: Timestamp) {
         let Some(episode) = sender.episode() else { return self.refresh_by_scan(model, template, at) };
-        let expected = sender.expected(model);
         self.first_at = episode.first_at;
         self.last_at = at;
         let scan_nats = self.scan.as_ref().and_then(|scan| scan.weight_nats).unwrap_or(0.0);
         self.evidence_nats = sender.evidence().max(scan_nats);
         self.template = model.templates[template].name.clone();
+        self.samples = episode.samples.clone();
+        self.total(model, sender, at);
+        self.kind = self.kind_of(&model.templates[template].name);
+    }
+
+    /// Takes over the counts of the sender's state, and the reasons that they give.
+    pub fn total(&mut self, model: &Model, sender: &Sender, at: Timestamp) {
+        let template = model.templates.iter().position(|template| template.name == self.template);
+        let (Some(episode), Some(template)) = (sender.episode(), template) else { return };
+        let expected = sender.expected(model);
         self.messages = episode.messages;
         self.hidden = episode.hidden;
         self.accepted = episode.marks.verdict()[0] as u64;
         self.addresses = episode.addresses.len() as u64;
-        self.samples = episode.samples.clone();
         self.usual_max = evidence::usual_max(&expected, episode, at);
         self.evidence = evidence::reasons(model, episode, &expected, template, self.usual_max);
         if let Some(scan) = &self.scan {
             self.evidence.insert(1, scan.clone());
         }
         self.explanations = evidence::explanations(model, episode);
-        self.kind = self.kind_of(&model.templates[template].name);
     }
 
     /// The wake-up scan may speak before the test has anything to say.
