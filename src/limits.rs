@@ -233,6 +233,10 @@ pub const REACH_ORIGINS_MAX: usize = 16;
 pub const REACH_WAYS_MAX: usize = 5;
 /// Domains of recipients counted by name since a change point.
 pub const REACH_DOMAINS_MAX: usize = 32;
+/// Recipients noted by name before there is an incident to note them with.
+pub const REACH_EARLY_MAX: usize = 256;
+/// Recipients noted by name for one incident.
+pub const REACHED_MAX: u64 = 100_000;
 /// Logins of accounts remembered for the course of an incident.
 pub const LOGINS_REMEMBERED_MAX: usize = 4_096;
 /// Origins named in one alert; what is beyond is counted.

@@ -122,7 +122,11 @@ fn stage(stage: Stage) -> [&'static str; 3] {
 /// The course of an incident. The second tier has none: nothing in it points at a hijack.
 pub fn chain(change: &IncidentChange) -> Chain {
     let incident = &change.incident;
+    // An address does not log in: such stages are told of it only where an account behind it is known to have.
+    let is_account = matches!(incident.sender, SenderId::Account(_));
+    let of_logins = |of: &Stage| matches!(of, Stage::PasswordGuessed | Stage::NewNetworkLogin);
     let seen = STAGES.iter().zip(incident.trail.stages);
+    let seen = seen.filter(|(of, at)| is_account || at.is_some() || !of_logins(of));
     if incident.kind == Kind::UnexplainedVolume || seen.clone().all(|(_, at)| at.is_none()) {
         return Chain::default();
     }

@@ -28,13 +28,7 @@ pub fn encode(alert: &Alert) -> String {
         };
         out.push_str(&format!("  best benign explanation: {} ({fit})\n", best.says));
     }
-    if let Some(line) = attribution(alert) {
-        out.push_str(&format!("  {line}\n"));
-    }
-    if let Some(line) = reached(alert) {
-        out.push_str(&format!("  {line}\n"));
-    }
-    if let Some(line) = course(alert) {
+    for line in trail(alert) {
         out.push_str(&format!("  {line}\n"));
     }
     for reason in &alert.before_unblocking {
@@ -51,6 +45,11 @@ pub fn encode(alert: &Alert) -> String {
     }
     out.push('\n');
     out
+}
+
+/// Whose mail it is, whom it reached, which stages were seen: a line each, as far as it is known.
+pub fn trail(alert: &Alert) -> Vec<String> {
+    [attribution(alert), reached(alert), course(alert)].into_iter().flatten().collect()
 }
 
 /// Whose mail it is: the first three origins.

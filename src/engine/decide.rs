@@ -94,6 +94,7 @@ impl Engine {
         }
         self.add_unlogged(&mut incident);
         self.tell_trail(&mut incident);
+        self.tell_early(key, incident.id);
         self.counters.incidents_opened += 1;
         out.push(IncidentChange { change: Change::Opened, at, incident: incident.clone() });
         self.incidents.insert(key.id.clone(), incident);
@@ -181,10 +182,10 @@ impl Engine {
     /// What an incident came to in the end, by the road that saw most of it.
     fn tell_totals(&self, incident: &mut Incident) {
         let key = |vantage| SenderKey { vantage, id: incident.sender.clone() };
-        let speaking = incident.vantages.iter().filter_map(|vantage| self.senders.get(&key(*vantage)));
-        let messages = |sender: &&Box<Sender>| sender.episode().map_or(0, |episode| episode.messages);
-        if let Some(sender) = speaking.max_by_key(messages)
-            && messages(&sender) >= incident.messages
+        let messages = |sender: &Sender| sender.episode().map_or(0, |episode| episode.messages);
+        let speaking = incident.vantages.iter().filter_map(|vantage| self.sender(&key(*vantage)));
+        if let Some(sender) = speaking.max_by_key(|sender| messages(sender))
+            && messages(sender) >= incident.messages
         {
             incident.total(&self.model, sender, incident.last_at);
         }

@@ -151,6 +151,11 @@ pub struct IncidentChange {
 }
 
 impl Incident {
+    /// Whether it is of the second tier, which points at no hijack.
+    pub fn is_volume(&self) -> bool {
+        self.kind == Kind::UnexplainedVolume
+    }
+
     /// Whether an update is due: twice the messages, and the interval has passed.
     pub fn update_due(&self, at: Timestamp) -> bool {
         let interval = UPDATE_INTERVAL_SECONDS * f64::from(1u32 << self.sequence.min(12));

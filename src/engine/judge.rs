@@ -297,6 +297,9 @@ impl Engine {
             sender.changed = true;
             self.changed.push(key.clone());
         }
+        if let (true, Fact::Delivery(delivery)) = (goes_on || !step.clear, &observation.fact) {
+            self.note_recipient(key, at, delivery);
+        }
         if new_day {
             self.reconsider_role(key, amber, at);
         }

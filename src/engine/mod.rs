@@ -31,6 +31,7 @@ pub mod packed;
 pub mod persist;
 pub mod planned;
 pub mod reach;
+pub mod reached;
 pub mod recent;
 mod roads;
 pub mod roles;
@@ -154,6 +155,8 @@ pub struct Engine {
     changed: Vec<SenderKey>,
     /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
     closed_hours: Option<Vec<persist::ClosedHour>>,
+    /// Recipients of incidents, for the store; `None` where nobody asks for them.
+    reached: Option<Vec<reached::Reached>>,
     roads: [Road; 2],
     seasons: [Season; 2],
     incidents: OpenIncidents,
@@ -179,6 +182,7 @@ impl Engine {
             senders: HashMap::new(),
             changed: Vec::new(),
             closed_hours: None,
+            reached: None,
             roads: [Road::default(), Road::default()],
             seasons: [Season::default(), Season::default()],
             incidents: OpenIncidents::default(),

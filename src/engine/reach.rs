@@ -6,6 +6,7 @@
 //! `limits::REACH_WAYS_MAX` ways out; all is counted beyond that, and only not named.
 
 use super::marks::{Marks, VerdictClass};
+use super::reached::Recipient;
 use super::sender::SenderId;
 use super::top::Top;
 use crate::company::Company;
@@ -71,6 +72,8 @@ pub struct Reach {
     pub inside: Option<u64>,
     stages: [Option<Timestamp>; STAGES.len()],
     over_usual_at: Option<Timestamp>,
+    /// The first recipients by name, for the time when there is an incident; only where names are asked for.
+    pub early: Vec<Recipient>,
 }
 
 impl Reach {

@@ -203,12 +203,14 @@ impl Engine {
         };
         let [guessed, new_network] =
             account.map_or([None; 2], |account| self.logins.of(account, episode.first_at));
+        // A few messages within a minute are soon more than a minute's; a blast stays above what is normal.
+        let over_usual_at = reach.over_usual_at().filter(|_| incident.messages as f64 > incident.usual_max);
         let shown = |stage: Stage, reason: &str| reach.stage_at(stage).filter(|_| speaks(reason));
         [
             guessed,
             new_network,
             shown(Stage::FirstForeignMail, "foreign_machine"),
-            shown(Stage::Blast, "same_letter").into_iter().chain(reach.over_usual_at()).min(),
+            shown(Stage::Blast, "same_letter").into_iter().chain(over_usual_at).min(),
             shown(Stage::UnknownUsers, "no_such_recipient"),
             shown(Stage::ReceiversBlock, "refused_by_policy"),
         ]
