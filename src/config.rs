@@ -6,6 +6,7 @@ use crate::company::{Company, Host, Role};
 use crate::engine::Settings;
 use crate::engine::planned::Planned;
 use crate::engine::sender::SenderId;
+use crate::limits::CAPTURE_THREADS_MAX;
 use crate::mta::{DIALECTS, Dialect, Patterns, custom_dialect, dialect_named};
 pub use crate::sink::SinkConfig;
 use crate::smtp::WireSettings;
@@ -101,6 +102,20 @@ pub struct CaptureConfig {
     pub filter: Option<String>,
     /// SMTP ports. Default: 25.
     pub ports: Option<Vec<u16>>,
+    /// Threads that share its connections, 1 to 64. Default: 1.
+    #[serde(default = "one")]
+    pub threads: usize,
+}
+
+fn one() -> usize {
+    1
+}
+
+impl CaptureConfig {
+    /// An interface with nothing said about it.
+    pub fn of_interface(name: &str) -> CaptureConfig {
+        CaptureConfig { interface: name.to_owned(), filter: None, ports: None, threads: one() }
+    }
 }
 
 /// A bulk mailing announced in advance: its sender is not judged by it, up to its bound and its end.
@@ -341,6 +356,9 @@ impl Config {
         }
         zone(self.company.time_zone.as_deref())?;
         self.planned()?;
+        if self.source.capture.iter().any(|capture| !(1..=CAPTURE_THREADS_MAX).contains(&capture.threads)) {
+            return fail(format!("source.capture.threads must be between 1 and {CAPTURE_THREADS_MAX}"));
+        }
         for log in &self.source.log {
             zone(log.time_zone.as_deref())?;
             log.way().map_err(ConfigError)?;
@@ -499,6 +517,7 @@ mod tests {
             ("[company]\ntime_zone = \"Mars/Base\"", "use an IANA name"),
             ("[detect]\nfalse_alarms_per_1000_sender_days = 0", "must be between"),
             ("[content]\nmessage_max_kib = 0", "must be between 1 and 1024"),
+            ("[[source.capture]]\ninterface = \"span0\"\nthreads = 0", "must be between 1 and 64"),
             ("[[sink]]\ntype = \"stdout\"\nformat = \"xml\"", "use ndjson, ecs"),
             (
                 "[[planned]]\nsender = \"a\"\nfrom = 2026-12-01\nuntil = 2026-12-02T00:00:00Z\nrecipients_max = 1",

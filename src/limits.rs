@@ -245,3 +245,10 @@ pub const ALERT_ORIGINS_MAX: usize = 5;
 pub const ALERT_TRAIL_NAME_BYTES_MAX: usize = 96;
 /// Domains named in one alert; what is beyond is counted.
 pub const ALERT_DOMAINS_MAX: usize = 10;
+
+// Several threads on one interface.
+
+/// Threads that share an interface at most.
+pub const CAPTURE_THREADS_MAX: usize = 64;
+/// Observations of one interface that wait for a slower thread of it.
+pub const LANES_WAITING_MAX: usize = 65_536;

@@ -304,7 +304,7 @@ fn ip(words: &str) {
 }
 
 /// Reads the interface until told to stop and nothing more waits.
-fn watch(stop: &AtomicBool) -> (Vec<Observation>, u32) {
+fn watch(stop: &AtomicBool) -> (Vec<Observation>, u64) {
     let settings = LiveSettings { snaplen: 4_096, ..LiveSettings::default() };
     let mut live = Live::open("v1", &settings).unwrap();
     let company = Company::new(vec!["192.0.2.0/24".parse().unwrap()], &[], vec![], CivilClock::utc());

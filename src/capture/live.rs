@@ -7,7 +7,8 @@
 //! is no end: it is opened again when it comes back, and the time between is counted.
 
 use super::filter::default_filter;
-use super::{CaptureError, LinkType, Packet, captured_at, sys};
+use super::sys::Fanout;
+use super::{CaptureError, LinkType, Packet, captured_at};
 use pcap::{Active, Capture};
 use std::os::fd::AsRawFd;
 use std::time::{Duration, Instant};
@@ -33,9 +34,9 @@ pub struct LiveSettings {
     pub ports: Vec<u16>,
     /// A filter in the language of pcap-filter(7) instead of the built-in one; empty for none at all.
     pub filter: Option<String>,
-    /// Number of a group of captures of one interface that share its packets by connection; `None` for a
-    /// capture that takes all.
-    pub fanout: Option<u16>,
+    /// The group of captures of one interface that this one shares its packets with; `None` for a capture that
+    /// takes all.
+    pub fanout: Option<Fanout>,
 }
 
 impl Default for LiveSettings {
@@ -55,23 +56,26 @@ impl Default for LiveSettings {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, serde::Serialize)]
 pub struct LiveStats {
     /// Packets that passed the filter.
-    pub received: u32,
+    pub received: u64,
     /// Packets lost because we were too slow.
-    pub dropped: u32,
-    /// Packets lost by the interface or its driver.
-    pub if_dropped: u32,
+    pub dropped: u64,
+    /// Packets lost by the interface or its driver, whoever captures it.
+    pub if_dropped: u64,
 }
 
 impl LiveStats {
-    /// Libpcap counts in 32 bits and goes round; so do sums of its numbers.
-    fn plus(self, other: LiveStats) -> LiveStats {
-        LiveStats {
-            received: self.received.wrapping_add(other.received),
-            dropped: self.dropped.wrapping_add(other.dropped),
-            if_dropped: self.if_dropped.wrapping_add(other.if_dropped),
-        }
+    /// Adds what came since libpcap was asked last. It counts in 32 bits and goes round.
+    fn add(&mut self, before: pcap::Stat, now: pcap::Stat) {
+        let grown =
+            |total: u64, before: u32, now: u32| total.saturating_add(u64::from(now.wrapping_sub(before)));
+        self.received = grown(self.received, before.received, now.received);
+        self.dropped = grown(self.dropped, before.dropped, now.dropped);
+        self.if_dropped = grown(self.if_dropped, before.if_dropped, now.if_dropped);
     }
 }
+
+/// Libpcap's counters of a capture that was just opened.
+const UNCOUNTED: pcap::Stat = pcap::Stat { received: 0, dropped: 0, if_dropped: 0 };
 
 /// An open interface.
 pub struct Live {
@@ -85,10 +89,9 @@ pub struct Live {
     /// Whether reading failed and nothing has taken its place yet.
     away: bool,
     link: LinkType,
-    /// Counters of captures of it that ended.
-    before: LiveStats,
-    /// Counters when they were read last.
-    last: LiveStats,
+    stats: LiveStats,
+    /// What libpcap had counted of this capture when it was asked last.
+    counted: pcap::Stat,
     looked_at: Instant,
     down_since: Option<Instant>,
     /// Reading it failed: it is closed before the next look.
@@ -109,8 +112,8 @@ impl Live {
             capture,
             index: index_of(interface),
             away: false,
-            before: LiveStats::default(),
-            last: LiveStats::default(),
+            stats: LiveStats::default(),
+            counted: UNCOUNTED,
             looked_at: now,
             down_since: None,
             lost: false,
@@ -164,15 +167,12 @@ impl Live {
 
     /// What became of the packets so far.
     pub fn stats(&mut self) -> Result<LiveStats, CaptureError> {
-        let stats = self.capture.stats();
-        if let Some(error) = stats.as_ref().err().filter(|_| !self.away) {
-            return Err(open_error(&self.name, error));
+        match self.capture.stats() {
+            Ok(now) => self.stats.add(std::mem::replace(&mut self.counted, now), now),
+            Err(error) if !self.away => return Err(open_error(&self.name, &error)),
+            Err(_) => {}
         }
-        if let Ok(stats) = stats {
-            self.last =
-                LiveStats { received: stats.received, dropped: stats.dropped, if_dropped: stats.if_dropped };
-        }
-        Ok(self.before.plus(self.last))
+        Ok(self.stats)
     }
 
     /// What frames of this interface begin with.
@@ -203,7 +203,7 @@ impl Live {
             Ok(capture) => {
                 // What was counted since the last look; where it cannot be told any more, the last look holds.
                 let _ = self.stats();
-                self.before = self.before.plus(std::mem::take(&mut self.last));
+                self.counted = UNCOUNTED;
                 self.link = LinkType(capture.get_datalink().0);
                 (self.capture, self.index, self.away) = (capture, index, false);
             }
@@ -229,8 +229,9 @@ fn open(interface: &str, settings: &LiveSettings) -> Result<Capture<Active>, Cap
         .map_err(fail)?
         .setnonblock()
         .map_err(fail)?;
-    if let Some(group) = settings.fanout {
-        sys::join_fanout(capture.as_raw_fd(), group).map_err(|error| CaptureError::System {
+    // A group is joined before the filter is set: what libpcap took up to there it filters itself.
+    if let Some(group) = &settings.fanout {
+        group.join(capture.as_raw_fd(), index_of(interface)).map_err(|error| CaptureError::System {
             name: interface.to_owned(),
             detail: format!("several threads cannot share its packets ({error}); set threads = 1"),
         })?;
@@ -277,6 +278,18 @@ fn open_error(interface: &str, error: &pcap::Error) -> CaptureError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn counters_of_32_bits_that_go_round_still_grow() {
+        let of = |received, dropped| pcap::Stat { received, dropped, if_dropped: 7 };
+        let mut stats = LiveStats::default();
+        let mut before = UNCOUNTED;
+        for now in [of(u32::MAX - 5, 1), of(4, 1), of(4, u32::MAX), of(9, 2)] {
+            stats.add(std::mem::replace(&mut before, now), now);
+        }
+        let round = u64::from(u32::MAX) + 1;
+        assert_eq!(stats, LiveStats { received: round + 9, dropped: round + 2, if_dropped: 7 });
+    }
 
     #[test]
     fn an_unknown_interface_is_named() {

@@ -8,16 +8,15 @@ mod classic;
 pub mod file;
 pub mod filter;
 pub mod fragments;
-pub mod health;
 pub mod link;
 pub mod live;
 mod sys;
 mod tunnel;
 
 pub use file::{CaptureFile, looks_like_capture};
-pub use health::{Blindness, Health, Notice, Sight};
 pub use link::{DecodeCounters, Undecodable};
 pub use live::{Live, LiveSettings, LiveStats};
+pub use sys::Fanout;
 
 use crate::time::{MICROS_PER_SECOND, Timestamp};
 

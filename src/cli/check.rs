@@ -8,8 +8,8 @@ use super::inputs::{self, Input, Kind};
 use super::running::{self, Running};
 use super::{print, read_config, state_directory};
 use crate::capture::filter::hidden_wrappings;
-use crate::capture::{LinkType, Live, LiveSettings};
-use crate::config::{Config, LogConfig};
+use crate::capture::{Fanout, LinkType, Live, LiveSettings};
+use crate::config::{CaptureConfig, Config, LogConfig};
 use crate::health::condition_codes;
 use crate::sandbox::{self, acts};
 use crate::sink::{self, SinkConfig};
@@ -69,12 +69,11 @@ pub fn run(arguments: &Arguments) -> Outcome {
         return self_test();
     }
     let mut findings = vec![about_company(&config), about_budget(&config)];
-    let ports = |ports: &Option<Vec<u16>>| ports.clone().unwrap_or_else(|| vec![25]);
     for capture in &config.source.capture {
-        findings.push(about_interface(&capture.interface, ports(&capture.ports), capture.filter.clone()));
+        findings.push(about_interface(capture));
     }
     for interface in &arguments.interface {
-        findings.push(about_interface(interface, vec![25], None));
+        findings.push(about_interface(&CaptureConfig::of_interface(interface)));
     }
     for log in &config.source.log {
         findings.push(about_source(log, &config));
@@ -183,9 +182,12 @@ fn about_false_alarms(directory: &Path, config: &Config) -> Option<Finding> {
     Some(if realised.exceeds() { Finding::Notice(says) } else { Finding::Good(says) })
 }
 
-fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Finding {
+fn about_interface(capture: &CaptureConfig) -> Finding {
+    let (name, filter) = (&capture.interface, capture.filter.clone());
+    let ports = capture.ports.clone().unwrap_or_else(|| vec![25]);
     let port = ports.first().copied().unwrap_or(25);
-    let settings = LiveSettings { ports, filter: filter.clone(), ..LiveSettings::default() };
+    let fanout = (capture.threads > 1).then(Fanout::default);
+    let settings = LiveSettings { ports, filter: filter.clone(), fanout, ..LiveSettings::default() };
     sandbox::take_up_capture();
     let live = match Live::open(name, &settings) {
         Ok(live) => live,
@@ -199,7 +201,7 @@ fn about_interface(name: &str, ports: Vec<u16>, filter: Option<String>) -> Findi
     if hidden.is_empty() {
         return Finding::Good(good);
     }
-    let seen = wrapped_frames(name, &LiveSettings { filter: None, ..settings });
+    let seen = wrapped_frames(name, &LiveSettings { filter: None, fanout: None, ..settings });
     let seen = match seen {
         0 => format!("none came by in {} s", LOOK.as_secs()),
         seen => format!("{seen} frames that may be such came by in {} s", LOOK.as_secs()),

@@ -2,11 +2,20 @@
 //!
 //! *In*: the oldest and the newest reading of the window. *Out*: what holds now.
 
-use super::{Coverage, Reading, SourceKind, SourceReading};
+use super::{Coverage, Habit, Reading, SourceKind, SourceReading};
 use crate::time::Timestamp;
+use std::collections::BTreeMap;
 
 /// Over how long shares are taken, seconds.
 pub const WINDOW_SECONDS: f64 = 300.0;
+
+/// Connections in the window before their directions are judged.
+const FLOWS_MIN: u64 = 20;
+/// Share of connections that show one side only, always the same, which makes a one-way mirror: well above what
+/// asymmetric routes of single destinations cause.
+const ONE_WAY_SHARE: f64 = 0.9;
+/// Share of connections that show one side only, where as many show the other: halves that do not find each other.
+const HALVES_SHARE: f64 = 0.25;
 
 /// One thing that can be wrong.
 pub struct Condition {
@@ -41,6 +50,7 @@ pub const CONDITIONS: &[Condition] = &[
     ONE_WAY,
     SILENT,
     HIDDEN,
+    SUDDEN_TLS,
     UNDECODABLE,
     SOURCE_FAILED,
     LOG_LATE,
@@ -72,7 +82,7 @@ const ONE_WAY: Condition = Condition {
     patience_seconds: 120.0,
     calm_seconds: 300.0,
     over: "both directions are seen again.",
-    next_step: "Let the span port mirror both directions (rx and tx), or the other half of an asymmetric route.",
+    next_step: "Let the span port mirror both directions (rx and tx), or the other half of an asymmetric route. Where [[source.capture]] has threads and the mirror comes in VXLAN or Geneve, set threads = 1.",
 };
 const SILENT: Condition = Condition {
     code: "source_silent",
@@ -87,6 +97,13 @@ const HIDDEN: Condition = Condition {
     calm_seconds: 3_600.0,
     over: "recipients and answers are seen again.",
     next_step: "Add the logs of the mail servers ([[source.log]]): they name what TLS hides on the wire.",
+};
+const SUDDEN_TLS: Condition = Condition {
+    code: "sudden_tls",
+    patience_seconds: 0.0,
+    calm_seconds: 3_600.0,
+    over: "the share of TLS is what is usual now.",
+    next_step: "Find out which machine speaks TLS now. If it is a mail server of yours, see that its log is among [[source.log]]; nothing else should send by itself.",
 };
 const UNDECODABLE: Condition = Condition {
     code: "packets_not_understood",
@@ -159,8 +176,8 @@ const FAULT: Condition = Condition {
     next_step: "Please report the panic message in the service's log: it is a bug in portreeve.",
 };
 
-/// What holds, over the window between two readings.
-pub fn find(first: &Reading, now: &Reading) -> Vec<Found> {
+/// What holds, over the window between two readings and against the habits of the sources.
+pub fn find(first: &Reading, now: &Reading, habits: &BTreeMap<String, Habit>) -> Vec<Found> {
     let mut found = Vec::new();
     let logs = now.sources.iter().any(|source| source.kind == SourceKind::Log);
     for source in &now.sources {
@@ -169,7 +186,10 @@ pub fn find(first: &Reading, now: &Reading) -> Vec<Found> {
         let none = SourceReading::of(&source.name, source.kind);
         let before = before.unwrap_or(&none);
         match source.kind {
-            SourceKind::Capture => of_capture(before, source, logs, &mut found),
+            SourceKind::Capture => {
+                of_capture(before, source, logs, &mut found);
+                of_tls(source, habits.get(&source.name), &mut found);
+            }
             SourceKind::Log => of_log(before, source, &mut found),
         }
         if let Some(why) = &source.failed {
@@ -244,14 +264,13 @@ fn of_capture(before: &SourceReading, now: &SourceReading, logs: bool, found: &m
         let text = format!("{name}: {queued} observations were dropped because judging fell behind.");
         found.push(says(&OBSERVATIONS_DROPPED, now, text));
     }
-    let (flows, replies, commands) =
-        (over(|source| source.flows), over(|source| source.replies), over(|source| source.commands));
-    if flows >= 20 && replies == 0 && commands > 0 {
-        let text = format!("{name}: {flows} connections, but no answer of any server is seen.");
-        found.push(says(&ONE_WAY, now, text));
-    } else if replies >= 100 && commands == 0 && over(|source| source.sessions_hidden) == 0 {
-        let text = format!("{name}: {replies} answers of servers, but nothing of what clients say is seen.");
-        found.push(says(&ONE_WAY, now, text));
+    let (asks, answers) =
+        (over(|source| source.flows_originator_only), over(|source| source.flows_responder_only));
+    let flows = over(|source| source.flows_two_way).saturating_add(asks).saturating_add(answers);
+    if flows >= FLOWS_MIN
+        && let Some(text) = one_way(asks as f64 / flows as f64, answers as f64 / flows as f64)
+    {
+        found.push(says(&ONE_WAY, now, format!("{name}: {text}")));
     }
     let (sessions, hidden) = (over(|source| source.sessions), over(|source| source.sessions_hidden));
     // With a log beside it, what TLS hides is told there.
@@ -272,6 +291,31 @@ fn of_capture(before: &SourceReading, now: &SourceReading, logs: bool, found: &m
         let text = format!("{name}: {:.0} % of the packets are not understood.", share * 100.0);
         found.push(says(&UNDECODABLE, now, text));
     }
+}
+
+/// What is wrong with a mirror of which these shares of the connections show one side only.
+fn one_way(asks: f64, answers: f64) -> Option<String> {
+    let percent = |share: f64| format!("{:.0} % of the connections", share * 100.0);
+    if asks >= ONE_WAY_SHARE {
+        Some(format!("{} show no answer of the server.", percent(asks)))
+    } else if answers >= ONE_WAY_SHARE {
+        Some(format!("{} show nothing of what the client says.", percent(answers)))
+    } else if asks.min(answers) >= HALVES_SHARE {
+        Some(format!("{} show only the client, {} only the server.", percent(asks), percent(answers)))
+    } else {
+        None
+    }
+}
+
+fn of_tls(now: &SourceReading, habit: Option<&Habit>, found: &mut Vec<Found>) {
+    let Some((share, usual)) = habit.and_then(|habit| habit.tls.risen()) else { return };
+    let text = format!(
+        "{}: TLS hides {:.0} % of the sessions, and never more than {:.0} % lately: what was seen of them before is not seen now.",
+        now.name,
+        share * 100.0,
+        usual * 100.0
+    );
+    found.push(says(&SUDDEN_TLS, now, text));
 }
 
 fn of_log(before: &SourceReading, now: &SourceReading, found: &mut Vec<Found>) {

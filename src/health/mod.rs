@@ -8,8 +8,10 @@
 
 mod canary;
 mod conditions;
+mod tls;
 
 pub use canary::Canary;
+pub use tls::TlsHabit;
 
 use crate::alert::{Alert, Severity};
 use crate::engine::incident::Change;
@@ -43,14 +45,18 @@ pub struct SourceReading {
     pub dropped_by_interface: u64,
     /// Observations that found no room on the way to the judge.
     pub dropped_by_queue: u64,
+    /// Observations that were judged before their turn, because another thread of the interface was behind.
+    pub untimely: u64,
     /// Packets that are broken or of a kind that is not understood.
     pub undecodable: u64,
     /// Connections.
     pub flows: u64,
-    /// SMTP replies.
-    pub replies: u64,
-    /// Recipients offered and transactions ended: what clients said.
-    pub commands: u64,
+    /// Connections that ended and that showed content of both ends.
+    pub flows_two_way: u64,
+    /// Such that showed content of the client only.
+    pub flows_originator_only: u64,
+    /// Such that showed content of the server only.
+    pub flows_responder_only: u64,
     /// SMTP sessions that ended.
     pub sessions: u64,
     /// Of these, such that went under TLS.
@@ -81,10 +87,12 @@ impl SourceReading {
             dropped_by_kernel: 0,
             dropped_by_interface: 0,
             dropped_by_queue: 0,
+            untimely: 0,
             undecodable: 0,
             flows: 0,
-            replies: 0,
-            commands: 0,
+            flows_two_way: 0,
+            flows_originator_only: 0,
+            flows_responder_only: 0,
             sessions: 0,
             sessions_hidden: 0,
             gap_bytes: 0,
@@ -95,6 +103,29 @@ impl SourceReading {
             failed: None,
             panics: 0,
         }
+    }
+
+    /// The same source with what another thread counted of it: each sees its share of the packets, but all see what
+    /// the interface lost.
+    pub fn with_thread(mut self, other: &SourceReading) -> SourceReading {
+        let add = |all: &mut u64, more: u64| *all = all.saturating_add(more);
+        add(&mut self.taken, other.taken);
+        add(&mut self.dropped_by_kernel, other.dropped_by_kernel);
+        add(&mut self.dropped_by_queue, other.dropped_by_queue);
+        add(&mut self.untimely, other.untimely);
+        add(&mut self.undecodable, other.undecodable);
+        add(&mut self.flows, other.flows);
+        add(&mut self.flows_two_way, other.flows_two_way);
+        add(&mut self.flows_originator_only, other.flows_originator_only);
+        add(&mut self.flows_responder_only, other.flows_responder_only);
+        add(&mut self.sessions, other.sessions);
+        add(&mut self.sessions_hidden, other.sessions_hidden);
+        add(&mut self.gap_bytes, other.gap_bytes);
+        add(&mut self.panics, other.panics);
+        self.dropped_by_interface = self.dropped_by_interface.max(other.dropped_by_interface);
+        self.caught_up &= other.caught_up;
+        self.failed = self.failed.or_else(|| other.failed.clone());
+        self
     }
 
     /// Packets that were there and that we did not get.
@@ -209,11 +240,22 @@ pub struct Holding {
     pub says: String,
 }
 
+/// What is usual for one source.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Habit {
+    /// When it talks.
+    #[serde(flatten)]
+    pub canary: Canary,
+    /// How much of it is under TLS.
+    #[serde(default)]
+    pub tls: TlsHabit,
+}
+
 /// The judge of the sensor itself.
 pub struct Health {
     /// Readings of the last [`conditions::WINDOW_SECONDS`], oldest first, thinned to one in ten seconds.
     window: std::collections::VecDeque<(Timestamp, Reading)>,
-    canaries: BTreeMap<String, Canary>,
+    habits: BTreeMap<String, Habit>,
     open: BTreeMap<(&'static str, String), Open>,
     last_taken: BTreeMap<String, u64>,
     coverage: Coverage,
@@ -242,11 +284,11 @@ impl Default for Health {
 }
 
 impl Health {
-    /// Health with the rhythms that an earlier run learned.
-    pub fn new(canaries: BTreeMap<String, Canary>) -> Health {
+    /// Health with the habits that an earlier run learned.
+    pub fn new(habits: BTreeMap<String, Habit>) -> Health {
         Health {
             window: Default::default(),
-            canaries,
+            habits,
             open: BTreeMap::new(),
             last_taken: BTreeMap::new(),
             coverage: Coverage::default(),
@@ -259,7 +301,7 @@ impl Health {
         let step = self.window.back().is_none_or(|(last, _)| at.seconds_since(*last) >= WINDOW_STEP_SECONDS);
         let first = self.window.front().map_or_else(|| reading.clone(), |(_, first)| first.clone());
         self.coverage = conditions::coverage(&first, reading);
-        let mut found = conditions::find(&first, reading);
+        let mut found = conditions::find(&first, reading, &self.habits);
         found.extend(self.silences(at, reading));
         if step {
             self.window.push_back((at, reading.clone()));
@@ -289,16 +331,18 @@ impl Health {
         .collect()
     }
 
-    /// The rhythms learned, to be kept over a restart.
-    pub fn canaries(&self) -> &BTreeMap<String, Canary> {
-        &self.canaries
+    /// The habits learned, to be kept over a restart.
+    pub fn habits(&self) -> &BTreeMap<String, Habit> {
+        &self.habits
     }
 
     fn listen(&mut self, at: Timestamp, reading: &Reading) {
         for source in &reading.sources {
             let before = self.last_taken.insert(source.name.clone(), source.taken);
             let came = before.is_some_and(|before| source.taken > before);
-            self.canaries.entry(source.name.clone()).or_default().listen(at, came);
+            let habit = self.habits.entry(source.name.clone()).or_default();
+            habit.canary.listen(at, came);
+            habit.tls.listen(at, source.sessions, source.sessions_hidden);
         }
         let known = |name: &String| reading.sources.iter().any(|source| source.name == *name);
         self.last_taken.retain(|name, _| known(name));
@@ -308,7 +352,7 @@ impl Health {
     fn silences(&self, at: Timestamp, reading: &Reading) -> Vec<Found> {
         let sources = reading.sources.iter();
         let silence = |source: &SourceReading| {
-            let canary = self.canaries.get(&source.name)?;
+            let canary = &self.habits.get(&source.name)?.canary;
             Some(conditions::silence(&source.name, canary.silent_since(at)?, at, canary.ever_talked()))
         };
         sources.filter_map(silence).collect()

@@ -68,24 +68,34 @@ fn a_mirror_of_one_direction_is_told_from_either_side() {
     let outward = |second: u32| {
         capture(|source| {
             source.taken = 100 * u64::from(second);
-            (source.flows, source.commands) = (u64::from(second), 3 * u64::from(second));
+            source.flows_originator_only = u64::from(second);
+            source.flows_two_way = u64::from(second) / 20;
         })
     };
     let inward = |second: u32| {
         capture(|source| {
             source.taken = 100 * u64::from(second);
-            (source.flows, source.replies) = (u64::from(second), 6 * u64::from(second));
+            source.flows_responder_only = u64::from(second);
         })
     };
     let both = |second: u32| {
         capture(|source| {
             source.taken = 100 * u64::from(second);
-            source.flows = u64::from(second);
-            (source.commands, source.replies) = (3 * u64::from(second), 6 * u64::from(second));
+            source.flows_two_way = u64::from(second);
+            source.flows_originator_only = 2 * u64::from(second);
+        })
+    };
+    let halves = |second: u32| {
+        capture(|source| {
+            source.taken = 100 * u64::from(second);
+            source.flows_two_way = u64::from(second) / 2;
+            (source.flows_originator_only, source.flows_responder_only) =
+                (u64::from(second) / 2, u64::from(second) / 2);
         })
     };
     assert_eq!(told(&mut Health::default(), 0.0, 300, outward), vec![("one_way_mirror".into(), false)]);
     assert_eq!(told(&mut Health::default(), 0.0, 300, inward), vec![("one_way_mirror".into(), false)]);
+    assert_eq!(told(&mut Health::default(), 0.0, 300, halves), vec![("one_way_mirror".into(), false)]);
     assert_eq!(told(&mut Health::default(), 0.0, 300, both), vec![]);
 }
 
@@ -94,8 +104,7 @@ fn what_tls_hides_is_told_only_where_no_log_helps() {
     let hidden = |second: u32, log: bool| {
         let mut reading = capture(|source| {
             let sessions = u64::from(second);
-            (source.taken, source.flows, source.replies, source.commands) =
-                (50 * sessions, sessions, 3 * sessions, 0);
+            (source.taken, source.flows, source.flows_two_way) = (50 * sessions, sessions, sessions);
             (source.sessions, source.sessions_hidden) = (sessions, sessions);
         });
         if log {
@@ -106,6 +115,33 @@ fn what_tls_hides_is_told_only_where_no_log_helps() {
     let code = ("mostly_hidden_by_tls".to_owned(), false);
     assert_eq!(told(&mut Health::default(), 0.0, 600, |second| hidden(second, false)), vec![code]);
     assert_eq!(told(&mut Health::default(), 0.0, 600, |second| hidden(second, true)), vec![]);
+}
+
+#[test]
+fn a_sudden_rise_of_tls_is_told_beside_a_log_and_after_a_restart_too() {
+    let hour = |from: u32, share: u64| {
+        move |second: u32| {
+            let sessions = u64::from(from + second) / 5;
+            let mut reading = capture(|source| {
+                (source.taken, source.sessions) = (50 * sessions, sessions);
+                source.sessions_hidden = sessions * share / 100;
+            });
+            let log = SourceReading::of("mail.log", SourceKind::Log);
+            reading.sources.push(SourceReading { taken: u64::from(second), ..log });
+            reading
+        }
+    };
+    let mut health = Health::default();
+    assert_eq!(told(&mut health, 0.0, 4 * 3_600, hour(0, 10)), vec![]);
+    let kept = serde_json::to_vec(health.habits()).unwrap();
+    let mut again = Health::new(serde_json::from_slice(&kept).unwrap());
+    let risen = told(&mut again, 14_400.0, 1_200, hour(0, 60));
+    assert_eq!(risen, vec![("sudden_tls".into(), false)]);
+    assert!(again.holding()[0].says.contains("60 % of the sessions"), "{:?}", again.holding());
+    // What an earlier version kept knows of rhythms only.
+    let old = serde_json::json!({ "span0": serde_json::to_value(Canary::default()).unwrap() });
+    let habits: BTreeMap<String, Habit> = serde_json::from_value(old).unwrap();
+    assert_eq!(habits["span0"], Habit::default());
 }
 
 #[test]

@@ -31,7 +31,7 @@ pub mod transaction;
 
 use crate::capture::fragments::Fragments;
 use crate::capture::link::{Found, FragmentSlice, IpSlice, TUNNELS_MAX, decode};
-use crate::capture::{Packet, Sight, Undecodable};
+use crate::capture::{Packet, Undecodable};
 use crate::company::Company;
 use crate::flow::connection::Surroundings;
 use crate::flow::table::{Class, FlowKey, Place, Table};
@@ -146,19 +146,6 @@ impl WireRoad {
     /// What was counted so far.
     pub fn counters(&self) -> &WireCounters {
         &self.counters
-    }
-
-    /// What of the counters tells whether the sensor is blind.
-    pub fn sight(&self) -> Sight {
-        let counters = &self.counters;
-        Sight {
-            packets: counters.packets,
-            flows_two_way: counters.flows_two_way,
-            flows_originator_only: counters.flows_originator_only,
-            flows_responder_only: counters.flows_responder_only,
-            sessions: counters.sessions,
-            sessions_tls: counters.sessions_tls,
-        }
     }
 
     /// Takes one frame and adds what it settles.

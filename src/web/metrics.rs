@@ -197,16 +197,16 @@ fn of_captures(page: &mut Page, reading: &Reading) {
         captures.iter().map(|(labels, source)| (labels.clone(), count(source))).collect()
     };
     page.counters("packets", "Packets that passed the filter", each(|source| source.taken));
-    let with = |place: &str, count: fn(&SourceReading) -> u64| -> Vec<(Labels, u64)> {
-        let add = |(mut labels, value): (Labels, u64)| {
-            labels.push(("where", place.to_owned()));
-            (labels, value)
+    let with = |key: &'static str, value: &str, count: fn(&SourceReading) -> u64| -> Vec<(Labels, u64)> {
+        let add = |(mut labels, count): (Labels, u64)| {
+            labels.push((key, value.to_owned()));
+            (labels, count)
         };
         each(count).into_iter().map(add).collect()
     };
     let dropped = [
-        with("kernel", |source| source.dropped_by_kernel),
-        with("interface", |source| source.dropped_by_interface),
+        with("where", "kernel", |source| source.dropped_by_kernel),
+        with("where", "interface", |source| source.dropped_by_interface),
     ];
     page.counters("packets_dropped", "Packets that were there and were not seen", dropped.concat());
     page.counters(
@@ -214,6 +214,17 @@ fn of_captures(page: &mut Page, reading: &Reading) {
         "Observations dropped because judging fell behind",
         each(|source| source.dropped_by_queue),
     );
+    page.counters(
+        "observations_untimely",
+        "Observations judged before their turn, because another thread of the interface was behind",
+        each(|source| source.untimely),
+    );
+    let sides = [
+        with("seen", "both", |source| source.flows_two_way),
+        with("seen", "client", |source| source.flows_originator_only),
+        with("seen", "server", |source| source.flows_responder_only),
+    ];
+    page.counters("connections_ended", "Connections with content, by what was seen of them", sides.concat());
     page.counters(
         "packets_not_understood",
         "Packets that could not be decoded",

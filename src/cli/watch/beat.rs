@@ -6,7 +6,7 @@
 use super::board::Board;
 use super::wall_clock;
 use crate::cli::judge::Judge;
-use crate::health::{Canary, Health, Reading, SinkReading, SourceKind};
+use crate::health::{Habit, Health, Reading, SinkReading, SourceKind};
 use crate::sandbox::State;
 use crate::time::Timestamp;
 use crate::web::metrics::{Published, Vitals};
@@ -14,9 +14,9 @@ use sd_notify::NotifyState;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// Name of the learned rhythms in the state.
+/// Name of the learned habits of sources in the state.
 const RHYTHM_NOTE: &str = "rhythms";
-/// How often the rhythms are kept.
+/// How often they are kept.
 const RHYTHMS_KEPT_EVERY: Duration = Duration::from_secs(60);
 
 /// What beats.
@@ -35,12 +35,12 @@ pub struct Beat {
 }
 
 impl Beat {
-    /// Health with the rhythms that the state knows.
+    /// Health with the habits that the state knows.
     pub fn new(judge: &Judge, sandbox: State) -> Beat {
         let kept = judge.note(RHYTHM_NOTE).unwrap_or_default();
-        let rhythms: BTreeMap<String, Canary> = serde_json::from_slice(&kept).unwrap_or_default();
+        let habits: BTreeMap<String, Habit> = serde_json::from_slice(&kept).unwrap_or_default();
         Beat {
-            health: Health::new(rhythms),
+            health: Health::new(habits),
             last: None,
             rhythms_kept: Instant::now(),
             status_told: String::new(),
@@ -74,8 +74,8 @@ impl Beat {
         let keep = self.rhythms_kept.elapsed() >= RHYTHMS_KEPT_EVERY;
         if keep {
             self.rhythms_kept = Instant::now();
-            let rhythms = serde_json::to_vec(self.health.canaries()).unwrap_or_default();
-            judge.keep_notes(vec![(RHYTHM_NOTE.to_owned(), rhythms)]);
+            let habits = serde_json::to_vec(self.health.habits()).unwrap_or_default();
+            judge.keep_notes(vec![(RHYTHM_NOTE.to_owned(), habits)]);
         }
         self.tell_systemd(&reading);
         self.publish(at, reading, judge);

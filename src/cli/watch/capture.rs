@@ -1,26 +1,26 @@
-//! One interface, read on a thread of its own.
+//! One interface, read on threads of its own: one, or several that share its connections.
 //!
-//! *In*: an open interface, orders. *Out*: batches of observations. *Bound*: a batch that finds no room is
-//! dropped and counted: a span port cannot be asked to wait.
+//! *In*: an open interface, orders. *Out*: what was seen, handed over to [`Lanes`]. *Bound*: the kernel's ring, one a
+//! thread; a span port cannot be asked to wait.
 //!
 //! A panic while a packet is taken ends neither the thread nor the capture: the road is set up anew on the same
 //! open interface (the right to open another one may be gone by then), and it is said.
 
-use super::board::Board;
-use super::{BATCH, Batch, wall_clock};
-use crate::capture::{Live, LiveSettings, LiveStats};
+use super::lanes::Lanes;
+use super::{BATCH, wall_clock};
+use crate::capture::{Fanout, Live, LiveSettings, LiveStats};
 use crate::cli::failure::Failure;
 use crate::company::Company;
 use crate::config::{CaptureConfig, ContentConfig};
 use crate::health::{SourceKind, SourceReading};
-use crate::observation::{Fact, Observation, Tls};
+use crate::observation::Observation;
 use crate::sandbox;
 use crate::smtp::{WireCounters, WireRoad, WireSettings};
+use crate::time::Timestamp;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, TryRecvError};
 use std::time::{Duration, Instant};
-use tokio::sync::mpsc::{Sender, error::TrySendError};
 
 /// How often counters are written on the board.
 const REPORT_EVERY: Duration = Duration::from_secs(1);
@@ -30,21 +30,32 @@ const PACKETS_BETWEEN_LOOKS: u32 = 512;
 const DRAIN_WAIT: Duration = Duration::from_secs(1);
 /// How far behind the clock a quiet line is known to have nothing more to give.
 const QUIET_MARGIN_SECONDS: f64 = 2.0;
+/// How long packets may be passed over because of their time: the clock may be set meanwhile.
+const PASSING_MAX: Duration = Duration::from_secs(5);
 
 /// What a running capture may be told.
 pub enum CaptureOrder {
     /// Other networks and hosts, other ways to read.
     Settings(Arc<Company>, WireSettings),
     /// Another filter or other ports: an interface opened anew, which takes over without a gap.
-    Replace(Box<OpenCapture>),
+    Replace(Box<OpenLane>),
     /// Drain and end.
     Stop,
 }
 
-/// An interface that is open, with the settings it was opened with.
+/// An interface that is open as often as threads are to read it, with the settings it was opened with.
 pub struct OpenCapture {
+    lives: Vec<Live>,
+    wire: WireSettings,
+    /// When all of it was open. Before, the kernel dealt the packets to fewer.
+    complete_at: Timestamp,
+}
+
+/// What one thread reads: its share of the connections of an interface.
+pub struct OpenLane {
     live: Live,
     wire: WireSettings,
+    complete_at: Timestamp,
 }
 
 impl OpenCapture {
@@ -54,35 +65,49 @@ impl OpenCapture {
         let settings = LiveSettings {
             ports: wire.ports.clone(),
             filter: capture.filter.clone(),
+            fanout: (capture.threads > 1).then(Fanout::default),
             ..LiveSettings::default()
         };
         sandbox::take_up_capture();
-        let live = Live::open(&capture.interface, &settings).map_err(Failure::usage)?;
-        Ok(OpenCapture { live, wire })
+        let open = |_| Live::open(&capture.interface, &settings).map_err(Failure::usage);
+        let lives = (0..capture.threads).map(open).collect::<Result<_, Failure>>()?;
+        Ok(OpenCapture { lives, wire, complete_at: wall_clock() })
     }
 
-    fn road(&self, company: &Arc<Company>) -> WireRoad {
-        WireRoad::new(Arc::clone(company), self.wire.clone())
+    /// What each thread gets.
+    pub fn into_lanes(self) -> Vec<OpenLane> {
+        let OpenCapture { lives, wire, complete_at } = self;
+        lives.into_iter().map(|live| OpenLane { live, wire: wire.clone(), complete_at }).collect()
     }
 }
 
 /// What the thread works with.
 pub struct CaptureThread {
     name: String,
-    open: OpenCapture,
+    /// Which of the threads of its interface it is.
+    lane: usize,
+    lanes: Arc<Lanes>,
+    open: OpenLane,
     company: Arc<Company>,
     road: WireRoad,
-    /// Counters of roads and interfaces that were replaced.
+    /// Packets from before are passed over, or those from then on, for no longer than [`PASSING_MAX`].
+    passing: Option<(Passing, Instant)>,
+    /// Up to when the ring was read.
+    read_up_to: Timestamp,
+    /// Counters of interfaces that were replaced.
     stats_before: LiveStats,
-    queue_dropped: u64,
-    sessions_hidden: u64,
     panics: u64,
     /// Why it cannot be read at present.
     failed: Option<String>,
     orders: Receiver<CaptureOrder>,
-    sender: Sender<Batch>,
-    board: Arc<Board>,
     reported: Instant,
+}
+
+/// What another ring has.
+#[derive(Clone, Copy)]
+enum Passing {
+    Before(Timestamp),
+    From(Timestamp),
 }
 
 /// What came of one look at the line.
@@ -96,32 +121,33 @@ impl CaptureThread {
     /// Sets a thread up; [`CaptureThread::run`] is its life.
     pub fn new(
         name: &str,
-        open: OpenCapture,
+        lane: usize,
+        lanes: Arc<Lanes>,
+        open: OpenLane,
         company: Arc<Company>,
         orders: Receiver<CaptureOrder>,
-        sender: Sender<Batch>,
-        board: Arc<Board>,
     ) -> CaptureThread {
-        let road = open.road(&company);
+        let now = Instant::now();
         CaptureThread {
             name: name.to_owned(),
+            lane,
+            lanes,
+            road: WireRoad::new(Arc::clone(&company), open.wire.clone()),
+            passing: Some((Passing::Before(open.complete_at), now)),
             open,
             company,
-            road,
+            read_up_to: Timestamp::from_micros(i64::MIN),
             stats_before: LiveStats::default(),
-            queue_dropped: 0,
-            sessions_hidden: 0,
             panics: 0,
             failed: None,
             orders,
-            sender,
-            board,
-            reported: Instant::now(),
+            reported: now,
         }
     }
 
-    /// Reads until told to stop, or until the interface is gone.
-    pub fn run(mut self) {
+    /// Reads until told to stop, or until nobody listens. What is open is given back, so that it can stay open until all
+    /// threads of the interface have ended: the kernel would give the others what this one had.
+    pub fn run(mut self) -> OpenLane {
         let mut observations = Vec::new();
         while self.obey() {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(&mut observations)));
@@ -140,9 +166,7 @@ impl CaptureThread {
                     true
                 }
             };
-            if observations.len() >= BATCH || quiet && !observations.is_empty() {
-                self.hand_over(&mut observations);
-            }
+            self.lanes.hand_over(self.lane, &mut observations, self.read_up_to, quiet);
             if self.reported.elapsed() >= REPORT_EVERY {
                 self.report();
             }
@@ -151,27 +175,36 @@ impl CaptureThread {
             self.drain(&mut observations);
         }
         self.road.finish(&mut observations);
-        self.hand_over(&mut observations);
+        self.lanes.end(self.lane, &mut observations);
         self.report();
+        self.open
     }
 
     /// Takes packets until none waits, or it is time to look up.
     fn turn(&mut self, observations: &mut Vec<Observation>) -> Result<Turn, String> {
         for _ in 0..PACKETS_BETWEEN_LOOKS {
             match self.open.live.next() {
-                Ok(Some(packet)) => self.road.packet(&packet, observations),
+                Ok(Some(packet)) if is_passed_over(&mut self.passing, packet.at) => {}
+                Ok(Some(packet)) => {
+                    self.read_up_to = self.read_up_to.max(packet.at);
+                    self.road.packet(&packet, observations);
+                }
                 Ok(None) => {
                     let read_up_to = wall_clock().plus_seconds(-QUIET_MARGIN_SECONDS);
+                    self.read_up_to = self.read_up_to.max(read_up_to);
                     self.road.quiet_until(read_up_to, observations);
                     return Ok(Turn::Quiet);
                 }
-                Err(error) => return Err(error.to_string()),
+                Err(error) => {
+                    self.read_up_to = self.read_up_to.max(wall_clock().plus_seconds(-QUIET_MARGIN_SECONDS));
+                    return Err(error.to_string());
+                }
             }
             if observations.len() >= BATCH {
                 break;
             }
         }
-        Ok(if self.sender.is_closed() { Turn::Ended } else { Turn::Packets })
+        Ok(if self.lanes.is_closed() { Turn::Ended } else { Turn::Packets })
     }
 
     /// Follows orders; `false` where it is time to end.
@@ -185,20 +218,22 @@ impl CaptureThread {
                 }
                 Ok(CaptureOrder::Replace(open)) => self.replace(*open),
                 Ok(CaptureOrder::Stop) | Err(TryRecvError::Disconnected) => return false,
-                Err(TryRecvError::Empty) => return !self.board.stopping(),
+                Err(TryRecvError::Empty) => return !self.lanes.stopping(),
             }
         }
     }
 
-    /// Reads what the old interface still holds, then goes over to the new one. What both saw is a repetition to
-    /// the road, which counts it once.
-    fn replace(&mut self, open: OpenCapture) {
+    /// Reads what the old ring holds from before the new ones were complete, and goes on with the new one from there: no
+    /// packet is read twice, by whichever thread.
+    fn replace(&mut self, open: OpenLane) {
         let mut observations = Vec::new();
+        self.passing = Some((Passing::From(open.complete_at), Instant::now()));
         self.drain(&mut observations);
-        self.hand_over(&mut observations);
         self.stats_before = self.stats();
         self.road.set_settings(open.wire.clone());
+        self.passing = Some((Passing::Before(open.complete_at), Instant::now()));
         self.open = open;
+        self.lanes.hand_over(self.lane, &mut observations, self.read_up_to, true);
     }
 
     /// Empties the kernel's ring.
@@ -206,12 +241,10 @@ impl CaptureThread {
         let began = Instant::now();
         while began.elapsed() < DRAIN_WAIT {
             let turn = catch_unwind(AssertUnwindSafe(|| self.turn(observations)));
-            if observations.len() >= BATCH {
-                self.hand_over(observations);
-            }
             if !matches!(turn, Ok(Ok(Turn::Packets))) {
                 break;
             }
+            self.lanes.hand_over(self.lane, observations, self.read_up_to, false);
         }
     }
 
@@ -231,20 +264,7 @@ impl CaptureThread {
             "{}: a packet could not be taken because of a fault in portreeve; connections under way are forgotten, the capture goes on. Please report what stands above",
             self.name
         );
-        self.road = self.open.road(&self.company);
-    }
-
-    /// A capture cannot wait: what finds no room is dropped and counted.
-    fn hand_over(&mut self, observations: &mut Vec<Observation>) {
-        if observations.is_empty() {
-            return;
-        }
-        let hidden = |seen: &&Observation| matches!(&seen.fact, Fact::Session(s) if s.tls == Tls::Started);
-        self.sessions_hidden += observations.iter().filter(hidden).count() as u64;
-        let batch = Batch { observations: std::mem::take(observations), ..Batch::default() };
-        if let Err(TrySendError::Full(batch)) = self.sender.try_send(batch) {
-            self.queue_dropped += batch.observations.len() as u64;
-        }
+        self.road = WireRoad::new(Arc::clone(&self.company), self.open.wire.clone());
     }
 
     fn stats(&mut self) -> LiveStats {
@@ -266,32 +286,46 @@ impl CaptureThread {
         self.reported = Instant::now();
         let stats = self.stats();
         let reading = SourceReading {
-            dropped_by_queue: self.queue_dropped,
-            sessions_hidden: self.sessions_hidden,
             panics: self.panics,
             failed: self.failed.clone().or_else(|| self.away()),
             caught_up: true,
             ..reading(&self.name, self.road.counters(), stats)
         };
-        self.board.write(reading);
+        self.lanes.report(self.lane, reading);
     }
+}
+
+/// Whether another ring has a packet. Once that is over for the new ring, it stays over.
+fn is_passed_over(passing: &mut Option<(Passing, Instant)>, at: Timestamp) -> bool {
+    let Some((what, since)) = *passing else { return false };
+    let passed = match what {
+        _ if since.elapsed() >= PASSING_MAX => false,
+        Passing::Before(first) => at < first,
+        Passing::From(first) => return at >= first,
+    };
+    if !passed {
+        *passing = None;
+    }
+    passed
 }
 
 /// What health wants to know of a capture.
 fn reading(name: &str, wire: &WireCounters, stats: LiveStats) -> SourceReading {
     let undecodable = &wire.undecodable;
     SourceReading {
-        taken: u64::from(stats.received),
-        dropped_by_kernel: u64::from(stats.dropped),
-        dropped_by_interface: u64::from(stats.if_dropped),
+        taken: stats.received,
+        dropped_by_kernel: stats.dropped,
+        dropped_by_interface: stats.if_dropped,
         undecodable: undecodable.bad_ip
             + undecodable.bad_tcp
             + undecodable.unknown_link
             + undecodable.short_link,
         flows: wire.flows,
-        replies: wire.replies,
-        commands: wire.recipients_offered.saturating_add(wire.transactions),
+        flows_two_way: wire.flows_two_way,
+        flows_originator_only: wire.flows_originator_only,
+        flows_responder_only: wire.flows_responder_only,
         sessions: wire.sessions,
+        sessions_hidden: wire.sessions_tls,
         gap_bytes: wire.flow.gap_bytes,
         ..SourceReading::of(name, SourceKind::Capture)
     }

@@ -5,9 +5,9 @@
 //! since a file can be read later. *Spec*: docs/operations.md.
 //!
 //! ```text
-//!  capture.rs (a thread each) ─┐                        ┌─▶ sinks (a thread each, from the outbox)
-//!  logs.rs (one thread) ───────┼─ batches ─▶ service.rs ┼─▶ state, once a second
-//!                              └─ board ───▶ beat.rs ───┴─▶ health, metrics, systemd
+//!  capture.rs (threads), lanes.rs ─┐                        ┌─▶ sinks (a thread each, from the outbox)
+//!  logs.rs (one thread) ───────────┼─ batches ─▶ service.rs ┼─▶ state, once a second
+//!                                  └─ board ───▶ beat.rs ───┴─▶ health, metrics, systemd
 //! ```
 //!
 //! Interfaces and sockets are opened first; then all rights are given up ([`crate::sandbox`]); then the first
@@ -16,6 +16,7 @@
 mod beat;
 mod board;
 mod capture;
+mod lanes;
 mod log_input;
 mod logs;
 mod pages;

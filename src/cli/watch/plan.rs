@@ -30,7 +30,7 @@ impl Plan {
     /// Reads and checks. Opens nothing.
     pub fn read(arguments: &Arguments) -> Result<Plan, Failure> {
         let mut config = read_config(arguments.config.as_deref())?;
-        let bare = |name: &String| CaptureConfig { interface: name.clone(), filter: None, ports: None };
+        let bare = |name: &String| CaptureConfig::of_interface(name);
         config.source.capture.extend(arguments.interface.iter().map(bare));
         config.source.log.extend(arguments.log.iter().cloned().map(LogConfig::of_path));
         let mut assumed = Vec::new();

@@ -7,7 +7,8 @@
 
 use super::Batch;
 use super::board::Board;
-use super::capture::{CaptureOrder, CaptureThread, OpenCapture};
+use super::capture::{CaptureOrder, CaptureThread, OpenCapture, OpenLane};
+use super::lanes::Lanes;
 use super::log_input::{self, LogInput, Opening};
 use super::logs::{LogOrder, LogThread, NOTES};
 use super::plan::Plan;
@@ -53,8 +54,28 @@ pub struct Sources {
 
 struct RunningCapture {
     config: CaptureConfig,
-    orders: Orders<CaptureOrder>,
-    thread: JoinHandle<()>,
+    threads: Vec<(Orders<CaptureOrder>, JoinHandle<OpenLane>)>,
+}
+
+impl RunningCapture {
+    /// Whether any of its threads has ended: then nobody reads what is dealt to that one.
+    fn has_ended(&self) -> bool {
+        self.threads.iter().any(|(_, thread)| thread.is_finished())
+    }
+
+    /// Whether it can go over to other settings without an end.
+    fn can_become(&self, config: &CaptureConfig) -> bool {
+        !self.has_ended() && self.config.threads == config.threads
+    }
+
+    fn stop(self) {
+        for (orders, _) in &self.threads {
+            let _ = orders.send(CaptureOrder::Stop);
+        }
+        // All of them end before the first of what they had open is closed.
+        let ended: Vec<_> = self.threads.into_iter().map(|(_, thread)| thread.join()).collect();
+        drop(ended);
+    }
 }
 
 impl Sources {
@@ -70,7 +91,7 @@ impl Sources {
         let (mut captures, mut listeners) = (BTreeMap::new(), BTreeMap::new());
         for config in &plan.config.source.capture {
             let running = self.captures.get(&config.interface);
-            if running.is_none_or(|running| running.config != *config || running.thread.is_finished()) {
+            if running.is_none_or(|running| running.config != *config || running.has_ended()) {
                 captures.insert(config.interface.clone(), OpenCapture::open(config, &plan.config.content)?);
             }
         }
@@ -112,27 +133,33 @@ impl Sources {
     /// Goes over to a plan. Cannot fail: all that can was opened before.
     pub fn swap(&mut self, plan: &Plan, opened: Opened, logs: OpenedLogs) {
         let Some(sender) = self.sender.clone() else { return };
-        let wanted = |name: &String| plan.config.source.capture.iter().any(|c| c.interface == *name);
-        let gone: Vec<String> = self.captures.keys().filter(|name| !wanted(name)).cloned().collect();
+        let wanted = |name: &String| plan.config.source.capture.iter().find(|c| c.interface == *name);
+        let goes_on = |(name, running): &(&String, &RunningCapture)| {
+            wanted(name)
+                .is_some_and(|config| running.can_become(config) || !opened.captures.contains_key(*name))
+        };
+        let gone: Vec<String> =
+            self.captures.iter().filter(|pair| !goes_on(pair)).map(|(name, _)| name.clone()).collect();
         for name in gone {
             if let Some(running) = self.captures.remove(&name) {
-                let _ = running.orders.send(CaptureOrder::Stop);
-                let _ = running.thread.join();
+                running.stop();
                 self.board.remove(&name);
             }
         }
         for running in self.captures.values() {
             let wire = plan.config.content.wire(running.config.ports.clone());
-            let _ = running.orders.send(CaptureOrder::Settings(Arc::clone(&plan.company), wire));
+            for (orders, _) in &running.threads {
+                let _ = orders.send(CaptureOrder::Settings(Arc::clone(&plan.company), wire.clone()));
+            }
         }
         for (name, open) in opened.captures {
-            let Some(config) = plan.config.source.capture.iter().find(|c| c.interface == name) else {
-                continue;
-            };
-            match self.captures.get_mut(&name).filter(|running| !running.thread.is_finished()) {
+            let Some(config) = wanted(&name) else { continue };
+            match self.captures.get_mut(&name) {
                 Some(running) => {
                     running.config = config.clone();
-                    let _ = running.orders.send(CaptureOrder::Replace(Box::new(open)));
+                    for ((orders, _), lane) in running.threads.iter().zip(open.into_lanes()) {
+                        let _ = orders.send(CaptureOrder::Replace(Box::new(lane)));
+                    }
                 }
                 None => {
                     let running = self.start_capture(config, open, &plan.company, sender.clone());
@@ -150,10 +177,16 @@ impl Sources {
         company: &Arc<Company>,
         sender: Sender<Batch>,
     ) -> RunningCapture {
-        let (orders, receiver) = orders_channel();
-        let (name, company, board) = (&config.interface, Arc::clone(company), Arc::clone(&self.board));
-        let thread = CaptureThread::new(name, open, company, receiver, sender, board);
-        RunningCapture { config: config.clone(), orders, thread: std::thread::spawn(move || thread.run()) }
+        let lanes = open.into_lanes();
+        let shared = Arc::new(Lanes::new(lanes.len(), sender, Arc::clone(&self.board)));
+        let start = |(number, lane)| {
+            let (orders, receiver) = orders_channel();
+            let (name, company) = (&config.interface, Arc::clone(company));
+            let thread = CaptureThread::new(name, number, Arc::clone(&shared), lane, company, receiver);
+            (orders, std::thread::spawn(move || thread.run()))
+        };
+        let threads = lanes.into_iter().enumerate().map(start).collect();
+        RunningCapture { config: config.clone(), threads }
     }
 
     fn swap_logs(&mut self, plan: &Plan, logs: OpenedLogs, sender: Sender<Batch>) {
@@ -192,7 +225,7 @@ impl Sources {
 
     /// Sources whose threads ended though nobody told them to.
     pub fn ended(&self) -> Vec<String> {
-        let captures = self.captures.iter().filter(|(_, running)| running.thread.is_finished());
+        let captures = self.captures.iter().filter(|(_, running)| running.has_ended());
         let mut names: Vec<String> = captures.map(|(name, _)| name.clone()).collect();
         if self.logs.as_ref().is_some_and(|(_, thread)| thread.is_finished()) {
             names.extend(self.log_names.iter().cloned());
