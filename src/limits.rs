@@ -87,7 +87,7 @@ pub const ALERT_SAMPLE_TEXT_BYTES_MAX: usize = 320;
 /// Longest sentence of ours that quotes something, bytes in a JSON string.
 pub const ALERT_TEXT_BYTES_MAX: usize = 1_024;
 /// Names of related senders in one alert, bytes in a JSON line; what is beyond is counted.
-pub const ALERT_RELATED_BYTES_MAX: usize = 6 << 10;
+pub const ALERT_RELATED_BYTES_MAX: usize = 5 << 10;
 /// Incidents whose newest alert waits for the alert rate; beyond it the mildest are dropped and counted.
 pub const ALERTS_WAITING_MAX: usize = 1_000;
 /// Longest line of any JSON form of an alert, bytes.
@@ -224,6 +224,27 @@ pub const SEASON_HOURS: i64 = 60 * 24;
 /// Longest ClientHello read, with its record headers, bytes: those with post-quantum keys have less than 2,000. Counted
 /// with the excerpts of messages.
 pub const CLIENT_HELLO_BYTES_MAX: usize = 8 << 10;
+
+// Whose mail an incident is made of, and whom it reached.
+
+/// Accounts, clients and scripts counted by name since a change point.
+pub const REACH_ORIGINS_MAX: usize = 16;
+/// Ways out of the company counted by name since a change point.
+pub const REACH_WAYS_MAX: usize = 5;
+/// Domains of recipients counted by name since a change point.
+pub const REACH_DOMAINS_MAX: usize = 32;
+/// Recipients noted by name before there is an incident to note them with.
+pub const REACH_EARLY_MAX: usize = 256;
+/// Recipients noted by name for one incident.
+pub const REACHED_MAX: u64 = 100_000;
+/// Logins of accounts remembered for the course of an incident.
+pub const LOGINS_REMEMBERED_MAX: usize = 4_096;
+/// Origins named in one alert; what is beyond is counted.
+pub const ALERT_ORIGINS_MAX: usize = 5;
+/// Longest name of an origin, a way out or a domain in an alert, bytes in a JSON string.
+pub const ALERT_TRAIL_NAME_BYTES_MAX: usize = 96;
+/// Domains named in one alert; what is beyond is counted.
+pub const ALERT_DOMAINS_MAX: usize = 10;
 
 // Several threads on one interface.
 

@@ -8,6 +8,7 @@ use portreeve::store::{Moment, Store};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use store_support::*;
 
@@ -34,6 +35,13 @@ fn refused(state: &Path, arguments: &[&str]) -> String {
     text
 }
 
+/// A child of one test holds, from its fork to its exec, the lock that another test has just given back: the tests take
+/// turns, so that a state in use is one that a sensor works with.
+fn turn() -> MutexGuard<'static, ()> {
+    static TURN: Mutex<()> = Mutex::new(());
+    TURN.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// A state in which 30 senders, the three blocks around them and 5 alerts are known.
 fn filled() -> tempfile::TempDir {
     let directory = quick_directory();
@@ -47,6 +55,7 @@ fn filled() -> tempfile::TempDir {
 
 #[test]
 fn without_a_sensor() {
+    let _turn = turn();
     let directory = filled();
     let state = directory.path();
 
@@ -98,6 +107,7 @@ fn without_a_sensor() {
 
 #[test]
 fn baselines_go_out_and_come_back() {
+    let _turn = turn();
     let (directory, elsewhere) = (filled(), quick_directory());
     let state = directory.path();
     let document = elsewhere.path().join("baselines.json");
@@ -144,6 +154,7 @@ impl Drop for Sensor {
 
 #[test]
 fn beside_a_running_sensor() {
+    let _turn = turn();
     let (directory, elsewhere) = (filled(), quick_directory());
     let (state, log) = (directory.path(), elsewhere.path().join("mail.log"));
     std::fs::write(&log, "").unwrap();

@@ -21,6 +21,7 @@ fn run(directory: &Path, recipients_named: bool) -> Vec<Alert> {
     let settings =
         Settings { settling_days: 0.05, unsettled_margin_nats: 0.0, recipients_named, ..Settings::default() };
     let mut engine = engine_with(store.key, settings);
+    assert!(store.load(&mut engine).unwrap().is_empty());
     let file = SinkConfig::File(file::Settings {
         path: directory.join("alerts.ndjson"),
         name: None,

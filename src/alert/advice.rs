@@ -1,11 +1,17 @@
 //! What a person is told: how bad, in one sentence, what to do now, what to think of before unblocking.
 //!
-//! *In*: an incident's change. *Out*: sentences and a severity. No sender's text but its name gets in here.
+//! *In*: an incident's change. *Out*: sentences and a severity. No text of a sender's gets in but its name and
+//! that of whoever makes up most of it, cut and made harmless before.
 
-use super::record::Severity;
+use super::record::{Attribution, Chain, OriginRecord, Severity, StageRecord};
 use crate::engine::incident::{Change, Incident, IncidentChange, Kind, span};
+use crate::engine::reach::{STAGES, Stage};
 use crate::engine::sender::SenderId;
 use crate::engine::unlogged;
+use crate::time::Timestamp;
+
+/// Share of the excess from which on one origin is named in the headline.
+const MOST: f64 = 0.6;
 
 /// By how much mail got out and how fast it goes: what it costs to wait.
 pub fn severity(incident: &Incident) -> Severity {
@@ -25,8 +31,8 @@ pub fn severity(incident: &Incident) -> Severity {
     Severity { name: name.into(), score }
 }
 
-/// One sentence that a person can act on.
-pub fn headline(change: &IncidentChange, name: &str) -> String {
+/// One sentence that a person can act on. `culprit` made up most of it.
+pub fn headline(change: &IncidentChange, name: &str, culprit: Option<&OriginRecord>) -> String {
     let incident = &change.incident;
     let seconds = incident.last_at.seconds_since(incident.first_at);
     if incident.kind == Kind::UnexplainedVolume {
@@ -66,8 +72,83 @@ pub fn headline(change: &IncidentChange, name: &str) -> String {
         text.push_str("; ");
         text.push_str(evidence.sentence.split(';').next().unwrap_or_default());
     }
+    if let Some(origin) = culprit {
+        text.push_str(&format!(
+            "; {:.0} % of the excess comes from {}",
+            100.0 * origin.share_of_excess,
+            named(origin)
+        ));
+    }
     text.push('.');
     text
+}
+
+/// Name of a stage, what it means, and what to expect once it is the last one seen.
+fn stage(stage: Stage) -> [&'static str; 3] {
+    match stage {
+        Stage::PasswordGuessed => [
+            "password_guessed",
+            "The right password came after many wrong ones.",
+            "Next: mail from a network that the account never used. Nothing was sent yet that shows; a new password stops it here.",
+        ],
+        Stage::NewNetworkLogin => [
+            "new_network_login",
+            "The account logged in from a network never seen for it.",
+            "Next: a first message, often a single one to the attacker's own mailbox, as a test; then the blast.",
+        ],
+        Stage::FirstForeignMail => [
+            "first_foreign_mail",
+            "Mail came from a machine or network never seen for this sender.",
+            "Next: the blast, one letter to thousands, usually at night or on a weekend.",
+        ],
+        Stage::Blast => [
+            "blast",
+            "One letter went to many recipients, or more mail than is normal here.",
+            "Next: the dead addresses of the list bounce, and spam traps among them report the address.",
+        ],
+        Stage::UnknownUsers => [
+            "unknown_users",
+            "Recipients do not exist: the list was bought or gathered, not written to before.",
+            "Next: receivers and blocklists begin to refuse the address, and ordinary mail of yours with it.",
+        ],
+        Stage::ReceiversBlock => [
+            "receivers_block",
+            "Receivers refuse the mail as spam, or because the address is on a blocklist.",
+            "Next: the listing spreads to more receivers and to neighbouring addresses, and the attacker moves on to another account. Ask for removal only after the cause is gone.",
+        ],
+    }
+}
+
+/// The course of an incident. The second tier has none: nothing in it points at a hijack.
+pub fn chain(change: &IncidentChange) -> Chain {
+    let incident = &change.incident;
+    // An address does not log in: such stages are told of it only where an account behind it is known to have.
+    let is_account = matches!(incident.sender, SenderId::Account(_));
+    let of_logins = |of: &Stage| matches!(of, Stage::PasswordGuessed | Stage::NewNetworkLogin);
+    let seen = STAGES.iter().zip(incident.trail.stages);
+    let seen = seen.filter(|(of, at)| is_account || at.is_some() || !of_logins(of));
+    if incident.kind == Kind::UnexplainedVolume || seen.clone().all(|(_, at)| at.is_none()) {
+        return Chain::default();
+    }
+    let record = |(of, at): (&Stage, Option<Timestamp>)| {
+        let [name, says, _] = stage(*of);
+        StageRecord { name: name.into(), says: says.into(), seen_at: at.map(|at| at.to_rfc3339()) }
+    };
+    let last = seen.clone().rev().find(|(_, at)| at.is_some());
+    let next = last.filter(|_| change.change != Change::Closed).map(|(last, _)| stage(*last)[2].to_owned());
+    Chain { stages: seen.map(record).collect(), next }
+}
+
+/// The account, client or script that makes up most of an incident at an address.
+pub fn culprit(attribution: &Attribution) -> Option<&OriginRecord> {
+    let first = attribution.origins.first().into_iter().chain(attribution.headers.first());
+    let most = first.max_by(|a, b| a.share_of_excess.total_cmp(&b.share_of_excess))?;
+    (most.share_of_excess >= MOST).then_some(most)
+}
+
+/// An origin in words.
+fn named(origin: &OriginRecord) -> String {
+    format!("{} {}", origin.kind.replace('_', " "), origin.name)
 }
 
 /// MITRE ATT&CK techniques of a kind.
@@ -83,8 +164,8 @@ pub fn techniques(kind: Kind) -> Vec<String> {
     owned(list)
 }
 
-/// What to do now.
-pub fn next_steps(change: &IncidentChange) -> Vec<String> {
+/// What to do now. `culprit` made up most of it.
+pub fn next_steps(change: &IncidentChange, culprit: Option<&OriginRecord>) -> Vec<String> {
     let steps: &[&str] = match change.incident.kind {
         Kind::Account => &[
             "Stop the account's submission and end its sessions; then reset its password and second factor.",
@@ -113,7 +194,16 @@ pub fn next_steps(change: &IncidentChange) -> Vec<String> {
             "If it is, announce the next one with [[planned]] or `portreeve plan add`; if nobody knows of it, treat it as a hijack.",
         ],
     };
-    owned(steps)
+    let mut steps = owned(steps);
+    if let (Kind::Relay | Kind::Host, Some(origin)) = (change.incident.kind, culprit) {
+        let share = 100.0 * origin.share_of_excess;
+        let first = format!(
+            "Stop {}: {share:.0} % of the excess is its mail. Hold what waits of it in the queue.",
+            named(origin)
+        );
+        steps.insert(0, first);
+    }
+    steps
 }
 
 /// Reasons for and against lifting a block when an incident closes; nothing before.

@@ -6,8 +6,10 @@
 use super::advice;
 use super::record::*;
 use crate::company::Role;
-use crate::engine::incident::{Change, Evidence, Explanation, IncidentChange, Kind};
+use crate::engine::incident::{Change, Evidence, Explanation, Incident, IncidentChange, Kind};
+use crate::engine::reach::Origin;
 use crate::engine::sender::{Sample, SenderId};
+use crate::engine::trail::{OriginShare, Trail};
 use crate::limits;
 use crate::mail::Untrusted;
 use crate::time::Timestamp;
@@ -33,6 +35,10 @@ impl Alert {
         let name = SenderName::of(&incident.sender);
         let incident_id = format!("{:016x}", incident.id);
         let (related, related_omitted) = related(&incident.related);
+        let attribution = attribution(&incident.trail);
+        // An account's clients and a block's addresses are told apart; at an address one origin may be all of it.
+        let at_address = matches!(incident.sender, SenderId::Address(_) | SenderId::Host(_));
+        let culprit = advice::culprit(&attribution).filter(|_| at_address);
         let samples: Vec<SampleRecord> = incident.samples.iter().map(sample_record).collect();
         Alert {
             schema_version: SCHEMA_VERSION.into(),
@@ -46,7 +52,7 @@ impl Alert {
                 opened: incident.opened_at.to_rfc3339(),
             },
             sensor: None,
-            headline: advice::headline(change, &name.name),
+            headline: advice::headline(change, &name.name, culprit),
             sender: SenderRef {
                 kind: name.kind,
                 name: name.name,
@@ -69,12 +75,9 @@ impl Alert {
                 threshold_nats: rounded(incident.threshold_nats),
                 template: incident.template.clone(),
             },
-            blast_radius: BlastRadius {
-                messages: incident.messages,
-                recipients_accepted: incident.accepted,
-                messages_hidden: incident.hidden,
-                addresses: if matches!(incident.sender, SenderId::Block(_)) { incident.addresses } else { 1 },
-            },
+            attribution: attribution.clone(),
+            chain: advice::chain(change),
+            blast_radius: blast_radius(incident),
             coverage: Coverage {
                 vantages: incident.vantages.clone(),
                 hidden_share: rounded(incident.hidden as f64 / incident.messages.max(1) as f64),
@@ -85,7 +88,7 @@ impl Alert {
             join_keys: join_keys(&samples),
             samples,
             attack_techniques: advice::techniques(incident.kind),
-            next_steps: advice::next_steps(change),
+            next_steps: advice::next_steps(change, culprit),
             before_unblocking: advice::before_unblocking(change),
         }
     }
@@ -117,12 +120,9 @@ impl Alert {
             evidence: Vec::new(),
             benign_explanations: Vec::new(),
             test: TestRef { evidence_nats: 0.0, threshold_nats: 0.0, template: code.into() },
-            blast_radius: BlastRadius {
-                messages: 0,
-                recipients_accepted: 0,
-                messages_hidden: 0,
-                addresses: 0,
-            },
+            attribution: Attribution::default(),
+            chain: Chain::default(),
+            blast_radius: BlastRadius::default(),
             coverage: Coverage {
                 vantages: Vec::new(),
                 hidden_share: 0.0,
@@ -203,6 +203,54 @@ fn related(ids: &[SenderId]) -> (Vec<SenderName>, u64) {
         .collect();
     let omitted = (ids.len() - names.len()) as u64;
     (names, omitted)
+}
+
+fn attribution(trail: &Trail) -> Attribution {
+    let records = |shares: &[OriginShare]| shares.iter().map(origin_record).collect();
+    let egress = |(id, messages): &(SenderId, u64)| {
+        let SenderName { kind, name } = SenderName::of(id);
+        EgressRecord { kind, name: cut(name, limits::ALERT_TRAIL_NAME_BYTES_MAX), messages: *messages }
+    };
+    Attribution {
+        origins: records(&trail.origins),
+        messages_omitted: trail.origins_omitted,
+        headers: records(&trail.headers),
+        egress: trail.ways.iter().map(egress).collect(),
+    }
+}
+
+fn origin_record(share: &OriginShare) -> OriginRecord {
+    let text = |name: &Untrusted| printable(name, limits::ALERT_TRAIL_NAME_BYTES_MAX);
+    let (kind, name) = match &share.origin {
+        Origin::Account(name) => ("account", text(name)),
+        Origin::Client(address) => ("client", address.to_string()),
+        Origin::Script(name) => ("script", text(name)),
+        Origin::WebClient(address) => ("web_client", address.to_string()),
+    };
+    OriginRecord {
+        kind: kind.into(),
+        name,
+        messages: share.messages,
+        usual_messages: share.usual.map(rounded),
+        share_of_excess: rounded(share.share_of_excess),
+    }
+}
+
+fn blast_radius(incident: &Incident) -> BlastRadius {
+    let trail = &incident.trail;
+    let domain = |(domain, recipients): &(Untrusted, u64)| DomainRecord {
+        domain: printable(domain, limits::ALERT_TRAIL_NAME_BYTES_MAX),
+        recipients_accepted: *recipients,
+    };
+    BlastRadius {
+        messages: incident.messages,
+        recipients_accepted: incident.accepted,
+        messages_hidden: incident.hidden,
+        addresses: if matches!(incident.sender, SenderId::Block(_)) { incident.addresses } else { 1 },
+        domains: trail.domains.iter().map(domain).collect(),
+        recipients_omitted: trail.domains_omitted,
+        recipients_inside: trail.inside,
+    }
 }
 
 fn sample_record(sample: &Sample) -> SampleRecord {

@@ -112,9 +112,10 @@ fn related(alert: &Alert) -> Value {
     let (mut addresses, mut users, mut hosts): (Vec<&str>, Vec<&str>, Vec<&str>) = Default::default();
     let own = (alert.sender.kind.as_str(), alert.sender.name.as_str());
     let others = alert.related.iter().map(|related| (related.kind.as_str(), related.name.as_str()));
-    for (kind, name) in std::iter::once(own).chain(others) {
+    let origins = alert.attribution.origins.iter().map(|origin| (origin.kind.as_str(), origin.name.as_str()));
+    for (kind, name) in std::iter::once(own).chain(others).chain(origins) {
         let list = match kind {
-            "address" => &mut addresses,
+            "address" | "client" => &mut addresses,
             "account" => &mut users,
             "host" => &mut hosts,
             _ => continue,

@@ -112,8 +112,14 @@ fn attack(id: &str) -> Value {
 
 /// One evidence for the sender as a whole, then one a sample.
 fn evidences(alert: &Alert) -> Vec<Value> {
-    let mut own =
-        json!({ "name": "sender", "data": { "blast_radius": alert.blast_radius, "test": alert.test } });
+    let radius = &alert.blast_radius;
+    let radius = json!({
+        "messages": radius.messages,
+        "recipients_accepted": radius.recipients_accepted,
+        "messages_hidden": radius.messages_hidden,
+        "addresses": radius.addresses,
+    });
+    let mut own = json!({ "name": "sender", "data": { "blast_radius": radius, "test": alert.test } });
     match alert.sender.kind.as_str() {
         "address" => own["src_endpoint"] = json!({ "ip": alert.sender.name }),
         "account" => own["user"] = json!({ "name": alert.sender.name }),
@@ -145,11 +151,14 @@ fn observables(alert: &Alert) -> Vec<Value> {
     let own = (alert.sender.kind.as_str(), alert.sender.name.as_str(), "sender");
     let others =
         alert.related.iter().map(|related| (related.kind.as_str(), related.name.as_str(), "related"));
+    let origins = &alert.attribution.origins;
+    let origins = origins.iter().map(|origin| (origin.kind.as_str(), origin.name.as_str(), "origin"));
     std::iter::once(own)
         .chain(others)
+        .chain(origins)
         .filter_map(|(kind, value, name)| {
             let (type_id, type_name) = match kind {
-                "address" => (2, "IP Address"),
+                "address" | "client" => (2, "IP Address"),
                 "account" => (4, "User Name"),
                 "host" => (1, "Hostname"),
                 _ => return None,

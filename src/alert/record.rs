@@ -49,6 +49,12 @@ pub struct Alert {
     pub benign_explanations: Vec<Explanation>,
     /// The test itself.
     pub test: TestRef,
+    /// Whose mail it is, behind the sender.
+    #[serde(default)]
+    pub attribution: Attribution,
+    /// Which stages of a hijack were seen, and what comes next.
+    #[serde(default)]
+    pub chain: Chain,
     /// How far it got.
     pub blast_radius: BlastRadius,
     /// What could and could not be seen.
@@ -153,8 +159,84 @@ pub struct TestRef {
     pub template: String,
 }
 
-/// How far it got.
+/// Whose mail it is, behind the sender.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Attribution {
+    /// Accounts and clients that handed the mail in, as the mail server's log names them, the greatest excess first.
+    pub origins: Vec<OriginRecord>,
+    /// Deliveries of origins that are not named here or that the log does not know.
+    pub messages_omitted: u64,
+    /// Scripts and clients of web mailers, as headers of the messages name them. Whoever writes a message writes its
+    /// headers: they may lie.
+    pub headers: Vec<OriginRecord>,
+    /// For an account: where its mail left.
+    pub egress: Vec<EgressRecord>,
+}
+
+/// One origin's part.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct OriginRecord {
+    /// `account`, `client`, `script` or `web_client`.
+    pub kind: String,
+    /// Account, address, or name of the script.
+    pub name: String,
+    /// Deliveries of its mail, at least.
+    pub messages: u64,
+    /// Deliveries that are normal for it in the time; `null` where nobody learned it.
+    pub usual_messages: Option<f64>,
+    /// Its share of what is more than normal, 0 to 1.
+    pub share_of_excess: f64,
+}
+
+/// A way out of the company.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct EgressRecord {
+    /// `address`, or `host`: a mail server known by its name only.
+    pub kind: String,
+    /// Address or name.
+    pub name: String,
+    /// Deliveries that left there, at least.
+    pub messages: u64,
+}
+
+/// The course of the incident.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Chain {
+    /// Stages of a hijack in their usual order.
+    pub stages: Vec<StageRecord>,
+    /// What usually comes after the last stage that was seen; `null` where none was seen, or when it is over.
+    pub next: Option<String>,
+}
+
+/// One stage.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct StageRecord {
+    /// Stable name: `password_guessed`, `new_network_login`, `first_foreign_mail`, `blast`, `unknown_users`,
+    /// `receivers_block`.
+    pub name: String,
+    /// What it means, in one sentence.
+    pub says: String,
+    /// When it was first seen; `null` where it was not.
+    pub seen_at: Option<String>,
+}
+
+/// Recipients of one domain.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub struct DomainRecord {
+    /// Domain of the recipients.
+    pub domain: String,
+    /// How many accepted, at least.
+    pub recipients_accepted: u64,
+}
+
+/// How far it got.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct BlastRadius {
     /// Deliveries since the change point.
@@ -165,6 +247,15 @@ pub struct BlastRadius {
     pub messages_hidden: u64,
     /// Addresses that took part, for a block.
     pub addresses: u64,
+    /// Domains of the recipients that accepted, the most first.
+    #[serde(default)]
+    pub domains: Vec<DomainRecord>,
+    /// Recipients that accepted and whose domain is not named here.
+    #[serde(default)]
+    pub recipients_omitted: u64,
+    /// Recipients in the company's own domains that accepted; `null` where no domain is configured or none was seen.
+    #[serde(default)]
+    pub recipients_inside: Option<u64>,
 }
 
 /// What could and could not be seen.

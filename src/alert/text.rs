@@ -28,6 +28,9 @@ pub fn encode(alert: &Alert) -> String {
         };
         out.push_str(&format!("  best benign explanation: {} ({fit})\n", best.says));
     }
+    for line in trail(alert) {
+        out.push_str(&format!("  {line}\n"));
+    }
     for reason in &alert.before_unblocking {
         out.push_str(&format!("  {reason}\n"));
     }
@@ -42,4 +45,50 @@ pub fn encode(alert: &Alert) -> String {
     }
     out.push('\n');
     out
+}
+
+/// Whose mail it is, whom it reached, which stages were seen: a line each, as far as it is known.
+pub fn trail(alert: &Alert) -> Vec<String> {
+    [attribution(alert), reached(alert), course(alert)].into_iter().flatten().collect()
+}
+
+/// Whose mail it is: the first three origins.
+fn attribution(alert: &Alert) -> Option<String> {
+    let all = alert.attribution.origins.iter().chain(&alert.attribution.headers);
+    let parts: Vec<String> = all
+        .filter(|origin| origin.share_of_excess >= 0.05)
+        .take(3)
+        .map(|origin| {
+            let share = 100.0 * origin.share_of_excess;
+            format!(
+                "{} {} ({share:.0} %, {} messages)",
+                origin.kind.replace('_', " "),
+                origin.name,
+                origin.messages
+            )
+        })
+        .collect();
+    (!parts.is_empty()).then(|| format!("excess from: {}", parts.join(", ")))
+}
+
+/// Whom it reached: the first three domains.
+fn reached(alert: &Alert) -> Option<String> {
+    let radius = &alert.blast_radius;
+    let named = radius.domains.iter().take(3);
+    let parts: Vec<String> =
+        named.map(|domain| format!("{} at {}", domain.recipients_accepted, domain.domain)).collect();
+    let inside = radius.recipients_inside.filter(|inside| *inside > 0);
+    let inside = inside.map(|inside| format!("; {inside} of them in domains of ours")).unwrap_or_default();
+    let accepted = radius.recipients_accepted;
+    (!parts.is_empty()).then(|| format!("accepted by {accepted} recipients: {}{inside}", parts.join(", ")))
+}
+
+/// The stages that were seen, and what comes next.
+fn course(alert: &Alert) -> Option<String> {
+    let seen = alert.chain.stages.iter().filter_map(|stage| Some((stage, stage.seen_at.as_ref()?)));
+    let parts: Vec<String> = seen
+        .map(|(stage, at)| format!("{} {}", stage.name.replace('_', " "), &at[..at.len().min(19)]))
+        .collect();
+    let next = alert.chain.next.as_ref().map(|next| format!(". {next}")).unwrap_or_default();
+    (!parts.is_empty()).then(|| format!("seen so far: {}{next}", parts.join(", ")))
 }

@@ -7,7 +7,9 @@ use super::failure::{Failure, Outcome};
 use super::summary::grouped;
 use super::terminal::{Paint, columns, minute, reasons};
 use crate::store::actions::Action;
-use crate::store::read::{IncidentFilter, IncidentStory, IncidentSummary, Listed, Page, Review};
+use crate::store::read::{
+    IncidentFilter, IncidentStory, IncidentSummary, Listed, Page, RecipientRow, Review,
+};
 use clap::{Args, Subcommand};
 
 /// List what was found, show one incident, say what it was
@@ -44,6 +46,11 @@ enum Command {
         /// Its id
         id: String,
     },
+    /// List who got its mail, where `[privacy] recipients` is switched on
+    Recipients {
+        /// Its id
+        id: String,
+    },
     /// Say that it was a hijack
     Confirm(Word),
     /// Say that it was a false alarm: the sensor learns from it
@@ -73,6 +80,7 @@ pub fn run(arguments: &Arguments) -> Outcome {
             })?;
             arguments.state.print(&story, || told(&story))?;
         }
+        Some(Command::Recipients { id }) => recipients(arguments, id)?,
         Some(Command::Confirm(word)) => {
             let (incident, reason) = (word.id.clone(), word.reason.clone());
             say(arguments, Action::Confirm { incident, reason }, word)?;
@@ -83,6 +91,27 @@ pub fn run(arguments: &Arguments) -> Outcome {
         }
     }
     Ok(0)
+}
+
+/// One recipient a line, parted by tabs: when, whether its server took the message, its answer, who.
+fn recipients(arguments: &Arguments, id: &str) -> Result<(), Failure> {
+    let rows = arguments.state.reader()?.recipients(id).map_err(refused)?;
+    if rows.is_empty() {
+        return Err(Failure::usage(format!(
+            "no recipients of incident {id:?} are kept: they are only where `[privacy] recipients = true`"
+        )));
+    }
+    arguments.state.print(&rows, || rows.iter().map(line).collect())
+}
+
+fn line(row: &RecipientRow) -> String {
+    let accepted = match row.accepted {
+        Some(true) => "accepted",
+        Some(false) => "refused",
+        None => "not seen",
+    };
+    let code = row.reply_code.map_or("-".into(), |code| code.to_string());
+    format!("{}\t{accepted}\t{code}\t{}\n", row.at, row.recipient)
 }
 
 fn say(arguments: &Arguments, action: Action, word: &Word) -> Result<(), Failure> {
@@ -150,6 +179,11 @@ fn told(story: &IncidentStory) -> String {
         reasons(alert, Paint::stdout()).iter().for_each(|reason| out += &format!("  {reason}\n"));
         let told = alert.evidence.iter().filter(|evidence| evidence.weight_nats.is_none());
         told.for_each(|evidence| out += &format!("  {}\n", evidence.sentence));
+        let lines = crate::alert::text::trail(alert);
+        if !lines.is_empty() {
+            out += "\nWhat is known of it:\n";
+            lines.iter().for_each(|line| out += &format!("  {line}\n"));
+        }
         out += "\nNext steps:\n";
         alert.next_steps.iter().for_each(|step| out += &format!("  - {step}\n"));
         if !alert.before_unblocking.is_empty() {

@@ -10,7 +10,7 @@ use super::Engine;
 use super::incident::IncidentChange;
 use super::judge::Judgement;
 use super::marks::Marks;
-use super::roads::RECIPIENT_GENERATION_SECONDS;
+use super::roads::{self, RECIPIENT_GENERATION_SECONDS};
 use super::sender::{SenderId, SenderKey};
 use crate::observation::{Content, Login, Message, Observation};
 
@@ -40,6 +40,9 @@ impl Engine {
             if let Some(judgement) = self.consider(observation, &key, marks) {
                 suspected |= judgement.evidence >= judgement.amber;
                 self.decide(&key, &judgement, out);
+            }
+            if let Some(reach) = self.senders.get_mut(&key).and_then(|sender| sender.reach()) {
+                reach.content(content, message.recipients);
             }
         }
         if !suspected {
@@ -75,10 +78,17 @@ impl Engine {
         let Some(account) = &observation.sender.account else { return };
         let key = SenderKey { vantage: observation.vantage, id: SenderId::Account(account.clone()) };
         let day = observation.at.day_index();
+        let settled = self.familiarity(observation).settled;
+        let seen = self.machine_traits(observation, &key.id);
         let marks = |engine: &mut Engine| {
             let mut marks = Marks::default();
             let Some(sender) = engine.senders.get_mut(&key) else { return marks };
             let guessed = sender.recent().login(login.succeeded, day);
+            if login.succeeded {
+                let road = &mut engine.roads[key.vantage as usize];
+                let new_network = roads::foreign(&sender.traits, road, seen, settled) == Some(true);
+                engine.logins.note(account, observation.at, guessed == Some(true), new_network);
+            }
             if let Some(place) = engine.model.side_mark("guessed_password") {
                 marks.side.note(place, guessed);
             }
@@ -107,6 +117,10 @@ impl Engine {
         }
         let sender = self.senders.get_mut(key)?;
         let step = sender.consider(&self.model, amber, observation.at, &marks);
+        let same_letter = self.model.side_mark("same_letter");
+        if let Some(reach) = sender.reach() {
+            reach.stages_of(observation.at, &marks, same_letter);
+        }
         if !std::mem::replace(&mut sender.changed, true) {
             self.changed.push(key.clone());
         }

@@ -7,6 +7,7 @@ use super::blocks::{PARTS_MIN, parts};
 use super::incident::{self, Change, Evidence, Incident, IncidentChange, Kind};
 use super::judge::Judgement;
 use super::sender::{Sender, SenderId, SenderKey};
+use super::trail::Trail;
 use super::volume;
 use super::wakes::Scan;
 use crate::company::Role;
@@ -39,6 +40,7 @@ impl Engine {
                 incident.reported_at = at;
                 let mut incident = incident.clone();
                 self.add_unlogged(&mut incident);
+                self.tell_trail(&mut incident);
                 out.push(IncidentChange { change: Change::Updated, at, incident });
             }
             return;
@@ -91,6 +93,8 @@ impl Engine {
             wakes.told();
         }
         self.add_unlogged(&mut incident);
+        self.tell_trail(&mut incident);
+        self.tell_early(key, incident.id);
         self.counters.incidents_opened += 1;
         out.push(IncidentChange { change: Change::Opened, at, incident: incident.clone() });
         self.incidents.insert(key.id.clone(), incident);
@@ -130,6 +134,7 @@ impl Engine {
             samples: Vec::new(),
             related: Vec::new(),
             scan: None,
+            trail: Trail::default(),
             reported_messages: 0,
             reported_at: at,
             suspicious_at: at,
@@ -174,10 +179,25 @@ impl Engine {
         }
     }
 
+    /// What an incident came to in the end, by the road that saw most of it.
+    fn tell_totals(&self, incident: &mut Incident) {
+        let key = |vantage| SenderKey { vantage, id: incident.sender.clone() };
+        let messages = |sender: &Sender| sender.episode().map_or(0, |episode| episode.messages);
+        let speaking = incident.vantages.iter().filter_map(|vantage| self.sender(&key(*vantage)));
+        if let Some(sender) = speaking.max_by_key(|sender| messages(sender))
+            && messages(sender) >= incident.messages
+        {
+            incident.total(&self.model, sender, incident.last_at);
+        }
+        self.add_unlogged(incident);
+        self.tell_trail(incident);
+    }
+
     /// Once an hour: closes incidents whose sender is quiet again.
     pub(super) fn sweep(&mut self, out: &mut Vec<IncidentChange>) {
         self.swept_hour = self.now.hour_index();
         self.drop_ended_plans();
+        self.logins.sweep(self.now);
         let quiet_seconds = self.settings.close_after_hours * 3_600.0;
         let quiet: Vec<SenderId> = self
             .incidents
@@ -190,6 +210,7 @@ impl Engine {
             let Some(mut incident) = self.incidents.remove(&id) else { continue };
             incident.sequence += 1;
             incident.last_at = incident.suspicious_at;
+            self.tell_totals(&mut incident);
             if incident.template != volume::TEMPLATE {
                 self.acquit(&id);
             }

@@ -7,6 +7,7 @@ use super::counts::MarkCounts;
 use super::detector::Expected;
 use super::marks::{Marks, likelihood};
 use super::model::{MarkLaw, Model};
+use super::reach::Reach;
 use crate::limits;
 use crate::mail::Untrusted;
 use crate::time::Timestamp;
@@ -43,6 +44,9 @@ pub struct Episode {
     pub explained: Vec<Fits>,
     /// The same of each template.
     pub accused: Vec<Fits>,
+    /// What is counted beside the marks. Stored behind the rest, see [`super::sender::Sender::to_blob`].
+    #[serde(skip)]
+    pub reach: Option<Box<Reach>>,
 }
 
 /// One delivery shown as an example. Names of recipients are kept only where `Settings::recipients_named` says so.

@@ -6,6 +6,7 @@
 use super::evidence;
 use super::model::Model;
 use super::sender::{Sample, Sender, SenderId};
+use super::trail::Trail;
 use crate::company::Role;
 use crate::limits;
 use crate::observation::Vantage;
@@ -126,6 +127,10 @@ pub struct Incident {
     pub related: Vec<SenderId>,
     /// What the wake-up scan said, where it opened the incident (blocks).
     pub scan: Option<Evidence>,
+    /// Whose mail it is, which way it left, whom it reached, which stages were seen: as of the last change that was
+    /// told. Stored behind the rest, see [`Incident::to_blob`].
+    #[serde(skip)]
+    pub trail: Trail,
     /// Deliveries at the last alert, and when it was.
     pub reported_messages: u64,
     /// When the last alert was.
@@ -146,6 +151,11 @@ pub struct IncidentChange {
 }
 
 impl Incident {
+    /// Whether it is of the second tier, which points at no hijack.
+    pub fn is_volume(&self) -> bool {
+        self.kind == Kind::UnexplainedVolume
+    }
+
     /// Whether an update is due: twice the messages, and the interval has passed.
     pub fn update_due(&self, at: Timestamp) -> bool {
         let interval = UPDATE_INTERVAL_SECONDS * f64::from(1u32 << self.sequence.min(12));
@@ -155,24 +165,31 @@ impl Incident {
     /// Takes over what the sender's state says now.
     pub fn refresh(&mut self, model: &Model, sender: &Sender, template: usize, at: Timestamp) {
         let Some(episode) = sender.episode() else { return self.refresh_by_scan(model, template, at) };
-        let expected = sender.expected(model);
         self.first_at = episode.first_at;
         self.last_at = at;
         let scan_nats = self.scan.as_ref().and_then(|scan| scan.weight_nats).unwrap_or(0.0);
         self.evidence_nats = sender.evidence().max(scan_nats);
         self.template = model.templates[template].name.clone();
+        self.samples = episode.samples.clone();
+        self.total(model, sender, at);
+        self.kind = self.kind_of(&model.templates[template].name);
+    }
+
+    /// Takes over the counts of the sender's state, and the reasons that they give.
+    pub fn total(&mut self, model: &Model, sender: &Sender, at: Timestamp) {
+        let template = model.templates.iter().position(|template| template.name == self.template);
+        let (Some(episode), Some(template)) = (sender.episode(), template) else { return };
+        let expected = sender.expected(model);
         self.messages = episode.messages;
         self.hidden = episode.hidden;
         self.accepted = episode.marks.verdict()[0] as u64;
         self.addresses = episode.addresses.len() as u64;
-        self.samples = episode.samples.clone();
         self.usual_max = evidence::usual_max(&expected, episode, at);
         self.evidence = evidence::reasons(model, episode, &expected, template, self.usual_max);
         if let Some(scan) = &self.scan {
             self.evidence.insert(1, scan.clone());
         }
         self.explanations = evidence::explanations(model, episode);
-        self.kind = self.kind_of(&model.templates[template].name);
     }
 
     /// The wake-up scan may speak before the test has anything to say.
@@ -195,6 +212,18 @@ impl Incident {
             }
             (SenderId::Address(_) | SenderId::Host(_), _) => Kind::Host,
         }
+    }
+
+    /// Its state for the store. What younger versions added stands behind what older ones know.
+    pub fn to_blob(&self) -> Option<Vec<u8>> {
+        postcard::to_allocvec(&(self, &self.trail)).ok()
+    }
+
+    /// The inverse of [`Incident::to_blob`], also of a blob that an older version wrote.
+    pub fn from_blob(blob: &[u8]) -> Option<Incident> {
+        let (incident, added) = postcard::take_from_bytes::<Incident>(blob).ok()?;
+        let trail = if added.is_empty() { Trail::default() } else { postcard::from_bytes(added).ok()? };
+        Some(Incident { trail, ..incident })
     }
 
     /// Names another sender of the same story.

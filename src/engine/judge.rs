@@ -22,7 +22,7 @@ use super::wakes::Scan;
 use crate::company::Role;
 use crate::limits;
 use crate::mail::{ReversePath, registrable_domain};
-use crate::observation::{Delivery, Observation, SenderKeys, Session};
+use crate::observation::{Delivery, Fact, Observation, SenderKeys, Session};
 use crate::time::Timestamp;
 use std::net::IpAddr;
 
@@ -285,10 +285,20 @@ impl Engine {
         if goes_on || !step.clear {
             sender.remember(&self.model, at, &marks, observation.sender.address, sample);
             sender.note_evidence(step.evidence);
+            if let Some(reach) = sender.reach() {
+                reach.stages_of(at, &marks, self.model.side_mark("same_letter"));
+                if let Fact::Delivery(delivery) = &observation.fact {
+                    reach.delivery(&key.id, observation, delivery, marks.verdict, &self.company);
+                }
+            }
+            sender.note_excess(&self.model, at);
         }
         if !sender.changed {
             sender.changed = true;
             self.changed.push(key.clone());
+        }
+        if let (true, Fact::Delivery(delivery)) = (goes_on || !step.clear, &observation.fact) {
+            self.note_recipient(key, at, delivery);
         }
         if new_day {
             self.reconsider_role(key, amber, at);
@@ -312,7 +322,7 @@ impl Engine {
 
     /// Keyed digests of what tells machines apart. An account is known by the networks of its clients, an
     /// address by the machine that speaks with it.
-    fn machine_traits(&self, observation: &Observation, id: &SenderId) -> MachineTraits {
+    pub(super) fn machine_traits(&self, observation: &Observation, id: &SenderId) -> MachineTraits {
         let keyed = |value: Option<u64>| value.map(|value| self.key.digest(&[&value.to_le_bytes()]));
         let machine = observation.sender.machine;
         match id {

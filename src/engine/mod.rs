@@ -30,6 +30,8 @@ mod open;
 pub mod packed;
 pub mod persist;
 pub mod planned;
+pub mod reach;
+pub mod reached;
 pub mod recent;
 mod roads;
 pub mod roles;
@@ -38,6 +40,8 @@ pub mod season;
 pub mod sender;
 pub mod slow;
 mod tables;
+pub mod top;
+pub mod trail;
 pub mod unlogged;
 pub mod volume;
 pub mod wakes;
@@ -151,6 +155,8 @@ pub struct Engine {
     changed: Vec<SenderKey>,
     /// Hours that ended with messages in them, for the store; `None` where nobody asks for them.
     closed_hours: Option<Vec<persist::ClosedHour>>,
+    /// Recipients of incidents, for the store; `None` where nobody asks for them.
+    reached: Option<Vec<reached::Reached>>,
     roads: [Road; 2],
     seasons: [Season; 2],
     incidents: OpenIncidents,
@@ -159,6 +165,7 @@ pub struct Engine {
     leniencies: Vec<Leniency>,
     role_changes: Vec<RoleChange>,
     ledger: unlogged::Ledger,
+    logins: trail::Logins,
     now: Timestamp,
     swept_hour: i64,
     counters: EngineCounters,
@@ -175,6 +182,7 @@ impl Engine {
             senders: HashMap::new(),
             changed: Vec::new(),
             closed_hours: None,
+            reached: None,
             roads: [Road::default(), Road::default()],
             seasons: [Season::default(), Season::default()],
             incidents: OpenIncidents::default(),
@@ -183,6 +191,7 @@ impl Engine {
             leniencies: Vec::new(),
             role_changes: Vec::new(),
             ledger: unlogged::Ledger::default(),
+            logins: trail::Logins::default(),
             now: Timestamp::from_micros(i64::MIN),
             swept_hour: i64::MIN,
             counters: EngineCounters::default(),

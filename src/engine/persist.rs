@@ -12,6 +12,7 @@ use super::roads::{Road, RoadRest, SETS, StoredRoad};
 use super::roles;
 use super::season::Season;
 use super::sender::{Sender, SenderId, SenderKey};
+use super::trail::{Logins, Trail};
 use super::unlogged::Ledger;
 use super::wakes::Wakes;
 use crate::observation::Vantage;
@@ -34,8 +35,25 @@ struct Shared {
     now: Timestamp,
 }
 
-/// By road.
-type Seasons = [Season; 2];
+/// What younger versions added; it stands behind what older ones know, and what is not there is empty.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct Added {
+    seasons: [Season; 2],
+    logins: Logins,
+}
+
+impl Added {
+    /// Reads as much as there is, and gives back what stands behind.
+    fn read(blob: &[u8]) -> Option<(Added, &[u8])> {
+        let (seasons, blob) = take_or_default(blob)?;
+        let (logins, blob) = take_or_default(blob)?;
+        Some((Added { seasons, logins }, blob))
+    }
+}
+
+fn take_or_default<T: Default + for<'de> Deserialize<'de>>(blob: &[u8]) -> Option<(T, &[u8])> {
+    if blob.is_empty() { Some((T::default(), blob)) } else { postcard::take_from_bytes(blob).ok() }
+}
 
 /// An hour of one sender that ended with messages in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,33 +109,35 @@ pub struct StoredShared {
 }
 
 impl StoredShared {
-    fn read(mut self) -> Option<(Vec<Road>, Vec<Incident>, Rest, Seasons)> {
+    fn read(mut self) -> Option<(Vec<Road>, Vec<Incident>, Rest, Added)> {
         let (mut rest, added) = postcard::take_from_bytes::<Rest>(&self.rest).ok()?;
-        let seasons = seasons(added)?;
-        let incidents = self.incidents.iter().map(|incident| postcard::from_bytes(incident).ok());
+        let (added, _) = Added::read(added)?;
+        let incidents = self.incidents.iter().map(|incident| Incident::from_blob(incident));
         let incidents = incidents.collect::<Option<Vec<Incident>>>()?;
         let mut roads = Vec::new();
         for (road, vantage) in std::mem::take(&mut rest.roads).into_iter().zip(["wire", "log"]) {
             let sets = SETS.map(|name| self.sets.remove(&format!("{vantage}.{name}")).unwrap_or_default());
             roads.push(Road::restore(road, sets));
         }
-        Some((roads, incidents, rest, seasons))
+        Some((roads, incidents, rest, added))
     }
 
     /// The same in the form of [`Engine::export_shared`]; `None` where it cannot be read.
     pub fn whole(self) -> Option<Vec<u8>> {
-        let (roads, mut incidents, rest, seasons) = self.read()?;
+        let (roads, mut incidents, rest, added) = self.read()?;
         incidents.sort_by(|a, b| a.sender.cmp(&b.sender));
         let Rest { wakes, plans, leniencies, told, ledger, now, .. } = rest;
         let roads = roads.iter().map(Road::export).collect();
         let shared = Shared { roads, incidents, wakes, plans, leniencies, told, ledger, now };
-        postcard::to_allocvec(&(shared, seasons)).ok()
+        shared.to_blob(&added.seasons, &added.logins)
     }
 }
 
-/// What younger versions added to the state that is not a sender's; it stands behind what older ones know.
-fn seasons(added: &[u8]) -> Option<Seasons> {
-    if added.is_empty() { Some(Default::default()) } else { postcard::from_bytes(added).ok() }
+impl Shared {
+    fn to_blob(&self, seasons: &[Season; 2], logins: &Logins) -> Option<Vec<u8>> {
+        let trails: Vec<&Trail> = self.incidents.iter().map(|incident| &incident.trail).collect();
+        postcard::to_allocvec(&(self, seasons, logins, trails)).ok()
+    }
 }
 
 impl Engine {
@@ -185,11 +205,11 @@ impl Engine {
         let (changed, all_incidents) = self.incidents.take_changed();
         let stored = |id: SenderId| {
             let name = postcard::to_allocvec(&id).unwrap_or_default();
-            (name, self.incidents.get(&id).and_then(|incident| postcard::to_allocvec(incident).ok()))
+            (name, self.incidents.get(&id).and_then(Incident::to_blob))
         };
         let incidents = changed.into_iter().map(stored).collect();
         SharedChange {
-            rest: postcard::to_allocvec(&(rest, &self.seasons)).unwrap_or_default(),
+            rest: postcard::to_allocvec(&(rest, &self.seasons, &self.logins)).unwrap_or_default(),
             sets,
             incidents,
             all_incidents,
@@ -198,16 +218,16 @@ impl Engine {
 
     /// Takes back what the store made of all that [`Engine::take_shared`] gave. `false` where it cannot be read.
     pub fn restore_shared(&mut self, stored: StoredShared) -> bool {
-        let Some((roads, incidents, rest, seasons)) = stored.read() else { return false };
+        let Some((roads, incidents, rest, added)) = stored.read() else { return false };
         for (place, road) in self.roads.iter_mut().zip(roads) {
             *place = road;
         }
-        self.take_back(incidents, rest, seasons, true);
+        self.take_back(incidents, rest, added, true);
         true
     }
 
-    fn take_back(&mut self, incidents: Vec<Incident>, rest: Rest, seasons: Seasons, stored: bool) {
-        self.seasons = seasons;
+    fn take_back(&mut self, incidents: Vec<Incident>, rest: Rest, added: Added, stored: bool) {
+        (self.seasons, self.logins) = (added.seasons, added.logins);
         self.incidents = OpenIncidents::restore(incidents, stored);
         self.wakes = rest.wakes.into_iter().collect();
         self.plans = rest.plans;
@@ -230,19 +250,23 @@ impl Engine {
             ledger: self.ledger.clone(),
             now: self.now,
         };
-        postcard::to_allocvec(&(shared, &self.seasons)).unwrap_or_default()
+        shared.to_blob(&self.seasons, &self.logins).unwrap_or_default()
     }
 
     /// Takes back what [`Engine::export_shared`] gave. `false` where it cannot be read.
     pub fn import_shared(&mut self, blob: &[u8]) -> bool {
         let Ok((shared, added)) = postcard::take_from_bytes::<Shared>(blob) else { return false };
-        let Some(seasons) = seasons(added) else { return false };
-        let Shared { roads, incidents, wakes, plans, leniencies, told, ledger, now } = shared;
+        let Some((added, trails)) = Added::read(added) else { return false };
+        let Some((trails, _)) = take_or_default::<Vec<Trail>>(trails) else { return false };
+        let Shared { roads, mut incidents, wakes, plans, leniencies, told, ledger, now } = shared;
+        for (incident, trail) in incidents.iter_mut().zip(trails) {
+            incident.trail = trail;
+        }
         for (road, stored) in self.roads.iter_mut().zip(roads) {
             *road = Road::import(stored);
         }
         let rest = Rest { roads: Vec::new(), wakes, plans, leniencies, told, ledger, now };
-        self.take_back(incidents, rest, seasons, false);
+        self.take_back(incidents, rest, added, false);
         true
     }
 
@@ -267,7 +291,7 @@ mod tests {
     use crate::engine::model::Model;
     use crate::time::CivilClock;
 
-    /// What a version without seasons wrote is read, and is a state without seasons.
+    /// What a version without seasons and logins wrote is read, and is a state without them.
     #[test]
     fn older_state_is_read() {
         let company = || Company::new(Vec::new(), &[], Vec::new(), CivilClock::utc()).into();
@@ -275,16 +299,21 @@ mod tests {
             || Engine::new(company(), Model::shipped().unwrap(), Settings::default(), InstallKey([1; 16]));
         let (mut engine, mut other) = (new(), new());
         engine.seasons[0].reach(500_000, &CivilClock::utc());
-        let added = postcard::to_allocvec(&engine.seasons).unwrap().len();
-        let whole = engine.export_shared();
-        assert!(other.import_shared(&whole[..whole.len() - added]));
-        assert_eq!(other.seasons, Seasons::default());
+        let bytes = |state: &[Season; 2]| postcard::to_allocvec(state).unwrap().len();
+        // Behind the seasons stand the logins, and in the whole form the trails: one byte each while empty.
+        let (seasons, whole) = (bytes(&engine.seasons), engine.export_shared());
+        for (cut, kept) in [(seasons + 2, false), (2, true), (1, true), (0, true)] {
+            assert!(other.import_shared(&whole[..whole.len() - cut]), "{cut}");
+            assert_eq!(other.seasons == engine.seasons, kept, "{cut}");
+        }
         let rest = engine.take_shared().rest;
         let stored = |rest: &[u8]| StoredShared { rest: rest.to_vec(), ..StoredShared::default() };
         assert!(other.restore_shared(stored(&rest)));
         assert_eq!(other.seasons, engine.seasons);
-        assert!(other.restore_shared(stored(&rest[..rest.len() - added])));
-        assert_eq!(other.seasons, Seasons::default());
-        assert!(!other.restore_shared(stored(&rest[..rest.len() - 1])));
+        assert!(other.restore_shared(stored(&rest[..rest.len() - 1])));
+        assert_eq!(other.seasons, engine.seasons);
+        assert!(other.restore_shared(stored(&rest[..rest.len() - seasons - 1])));
+        assert_eq!(other.seasons, <[Season; 2]>::default());
+        assert!(!other.restore_shared(stored(&rest[..rest.len() - 2])));
     }
 }

@@ -13,6 +13,7 @@ use super::marks::Marks;
 use super::memory::Traits;
 use super::model::{MarkLaw, Model, REGISTERS_MAX, SIDE_MARKS_MAX, STATES_MAX};
 use super::packed::{Small, array};
+use super::reach::Reach;
 use super::recent::Recent;
 use super::roles::LearnedRole;
 use super::season::Weather;
@@ -186,6 +187,10 @@ impl Sender {
         self.episode.as_deref()
     }
 
+    pub(super) fn episode_mut(&mut self) -> Option<&mut Episode> {
+        self.episode.as_deref_mut()
+    }
+
     /// The test as it stands.
     pub fn detector(&self) -> Detector {
         self.test.get()
@@ -302,7 +307,8 @@ impl Sender {
         let mut blob = postcard::to_allocvec(self).ok()?;
         let none = LearnedRole { since: Timestamp::from_micros(i64::MIN), before: self.role };
         let learned = self.learned_role.as_deref().unwrap_or(&none);
-        blob.extend(postcard::to_allocvec(&(learned, self.learned.slow)).ok()?);
+        let reach = self.episode().and_then(|episode| episode.reach.as_deref());
+        blob.extend(postcard::to_allocvec(&(learned, self.learned.slow, reach)).ok()?);
         Some(blob)
     }
 
@@ -315,7 +321,11 @@ impl Sender {
         let (learned, slow) = postcard::take_from_bytes::<LearnedRole>(added).ok()?;
         sender.learned_role = (learned.since.as_micros() != i64::MIN).then(|| Box::new(learned));
         if !slow.is_empty() {
-            sender.learned.slow = postcard::from_bytes(slow).ok()?;
+            let (slow, reach) = postcard::take_from_bytes(slow).ok()?;
+            sender.learned.slow = slow;
+            if let (Some(episode), false) = (sender.episode_mut(), reach.is_empty()) {
+                episode.reach = postcard::from_bytes::<Option<Reach>>(reach).ok()?.map(Box::new);
+            }
         }
         Some(sender)
     }

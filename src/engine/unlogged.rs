@@ -10,9 +10,9 @@
 
 use super::Engine;
 use super::incident::{Change, Evidence, Incident, IncidentChange, Kind, confidence};
-use super::sender::{Sample, SenderId};
+use super::sender::{Sample, SenderId, SenderKey};
 use crate::limits;
-use crate::observation::{Observation, Reconciled, View};
+use crate::observation::{Observation, Reconciled, Vantage, View};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -150,6 +150,9 @@ impl Engine {
             View::WireOnly => true,
             View::LogOnly => return,
         };
+        if !unlogged {
+            self.note_origin(observation, fact);
+        }
         let sample = unlogged.then(|| self.unlogged_sample(observation, fact));
         let entry = self.ledger.0.entry(address).or_default();
         entry.advance(fact.seen_at);
@@ -183,6 +186,18 @@ impl Engine {
         }
     }
 
+    /// The log names who handed in what the wire saw leave.
+    fn note_origin(&mut self, observation: &Observation, fact: &Reconciled) {
+        let [Some(id), _] = self.profiled(&observation.sender) else { return };
+        let key = SenderKey { vantage: Vantage::Wire, id };
+        let Some(sender) = self.senders.get_mut(&key) else { return };
+        if sender.episode().is_some_and(|episode| fact.seen_at >= episode.first_at)
+            && let Some(reach) = sender.reach()
+        {
+            reach.origin(&key.id, &observation.sender);
+        }
+    }
+
     fn unlogged_sample(&self, observation: &Observation, fact: &Reconciled) -> Sample {
         match &fact.delivery {
             Some(delivery) => {
@@ -211,7 +226,7 @@ impl Engine {
         self.end_volume(id, at, out);
         let opened = !self.incidents.contains_key(id);
         if opened {
-            let mut incident = self.begin(id, crate::observation::Vantage::Wire, at, threshold);
+            let mut incident = self.begin(id, Vantage::Wire, at, threshold);
             incident.first_at = story.first_at;
             incident.kind = Kind::Host;
             incident.template = TEMPLATE.into();
@@ -233,6 +248,7 @@ impl Engine {
             let change = if opened { Change::Opened } else { Change::Updated };
             let mut incident = incident.clone();
             self.add_unlogged(&mut incident);
+            self.tell_trail(&mut incident);
             out.push(IncidentChange { change, at, incident });
         }
     }

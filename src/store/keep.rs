@@ -107,6 +107,7 @@ impl Store {
         )?;
         cleared.history += rows as u64;
         self.connection.execute("DELETE FROM action WHERE obeyed_at < ?1", [oldest])?;
+        self.connection.execute("DELETE FROM recipient WHERE at < ?1", [oldest])?;
         let mut rows = self.clear_alerts(oldest, cleared)?;
         if rows == 0 && self.used_bytes()? > bytes_max {
             rows = self.clear_alerts(i64::MAX, cleared)?;

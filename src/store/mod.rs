@@ -14,6 +14,7 @@ pub mod keep;
 pub mod outbox;
 mod pieces;
 pub mod read;
+mod recipients;
 mod summary;
 mod tables;
 pub mod transfer;
@@ -25,6 +26,7 @@ pub use error::{StoreError, Trouble};
 use crate::engine::Engine;
 use crate::engine::memory::InstallKey;
 use crate::engine::persist::{SharedChange, StoredShared};
+use crate::engine::reached::Reached;
 use crate::engine::sender::{SenderId, SenderKey};
 use crate::observation::Delivery;
 use crate::time::Timestamp;
@@ -69,6 +71,8 @@ struct Unsaved {
     notes: BTreeMap<String, Vec<u8>>,
     /// What people see of changed senders.
     summaries: Summaries,
+    /// Recipients of incidents.
+    reached: Vec<Reached>,
     counted: Vec<HistoryRow>,
     counters: BTreeMap<&'static str, u64>,
     obeyed: Vec<Obeyed>,
@@ -218,6 +222,7 @@ impl Store {
     /// Gives the engine back what was stored. State that it cannot read is set aside and told; it starts empty.
     pub fn load(&self, engine: &mut Engine) -> Result<Vec<Trouble>, StoreError> {
         engine.note_closed_hours();
+        engine.note_reached();
         let Some(shared) = self.shared()? else { return Ok(Vec::new()) };
         if !engine.restore_shared(shared) {
             return Ok(vec![self.set_state_aside(STATE_FORM)?]);
@@ -280,6 +285,7 @@ impl Store {
             self.unsaved.senders.insert(sender, state);
         }
         self.unsaved.summaries.add_hours(engine.take_closed_hours());
+        self.unsaved.reached.extend(engine.take_reached());
         self.unsaved.positions.extend(moment.positions.iter().cloned());
         self.unsaved.alerts.extend_from_slice(moment.alerts);
         self.unsaved.history.extend_from_slice(moment.history);
@@ -332,6 +338,7 @@ impl Store {
                 let AlertRow { id, event_at, incident, record } = alert;
                 AlertRef { seq: None, id, event_at: *event_at, incident, record }.put(&transaction, &key)?;
             }
+            recipients::write(&transaction, &key, &self.unsaved.reached)?;
             for (name, value) in &self.unsaved.notes {
                 let name = format!("note:{name}");
                 match value.is_empty() {

@@ -22,7 +22,7 @@ const APPLICATION_ID: i64 = 0x5052_5456;
 pub const BUSY_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Steps from one version to the next; the first makes the tables. A released step is never changed.
-const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2, to_3, to_4];
+const MIGRATIONS: &[fn(&Transaction, &InstallKey) -> rusqlite::Result<()>] = &[to_1, to_2, to_3, to_4, to_5];
 
 fn to_1(transaction: &Transaction, _: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch(
@@ -180,6 +180,21 @@ fn to_4(transaction: &Transaction, _: &InstallKey) -> rusqlite::Result<()> {
         "CREATE TABLE sender_domains (key BLOB PRIMARY KEY, domains BLOB NOT NULL) STRICT, WITHOUT ROWID;
          CREATE TRIGGER domains_without_sender AFTER DELETE ON sender BEGIN
              DELETE FROM sender_domains WHERE key = OLD.key;
+         END;",
+    )
+}
+
+/// Who got the mail of an incident.
+fn to_5(transaction: &Transaction, _: &InstallKey) -> rusqlite::Result<()> {
+    transaction.execute_batch(
+        "CREATE TABLE recipient (
+             incident TEXT NOT NULL, vantage INTEGER NOT NULL, number INTEGER NOT NULL,
+             at INTEGER NOT NULL, mailbox BLOB NOT NULL, accepted INTEGER, code INTEGER, seal INTEGER NOT NULL,
+             PRIMARY KEY (incident, vantage, number)
+         ) STRICT, WITHOUT ROWID;
+         CREATE INDEX recipient_by_time ON recipient (at);
+         CREATE TRIGGER recipients_without_incident AFTER DELETE ON incident BEGIN
+             DELETE FROM recipient WHERE incident = OLD.id;
          END;",
     )
 }

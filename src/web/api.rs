@@ -49,6 +49,7 @@ pub fn routes() -> Router<Arc<Dashboard>> {
         .route("/api/v1/incidents/{id}", get(incident))
         .route("/api/v1/incidents/{id}/alert.json", get(alert))
         .route("/api/v1/incidents/{id}/xarf.json", get(abuse_report))
+        .route("/api/v1/incidents/{id}/recipients.json", get(recipients))
         .route("/api/v1/incidents/{id}/confirm", post(confirm))
         .route("/api/v1/incidents/{id}/dismiss", post(dismiss))
         .route("/api/v1/senders", get(list_senders))
@@ -137,6 +138,12 @@ async fn alert(State(dashboard): Shared, Path(id): Path<String>) -> Result<Respo
 async fn abuse_report(State(dashboard): Shared, Path(id): Path<String>) -> Result<Response, Told> {
     let alert = telling(&dashboard, id).await?;
     Ok(download(&format!("{}-xarf.json", alert.id), format!("{:#}", xarf::record(&alert))))
+}
+
+async fn recipients(State(dashboard): Shared, Path(id): Path<String>) -> Result<Response, Told> {
+    let name = format!("{id}-recipients.json");
+    let rows = dashboard.reading.ask(move |reader| reader.recipients(&id)).await?;
+    Ok(download(&name, serde_json::to_string_pretty(&rows).unwrap_or_default()))
 }
 
 /// A file to keep. Its name is made of hexadecimal digits by whoever derived the alert's id; anything else drops out.

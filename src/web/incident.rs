@@ -8,7 +8,7 @@ use super::now::swatch;
 use super::page::{self, count};
 use super::reading::Trouble;
 use super::sender::{bars_of, id_of};
-use super::{Dashboard, Viewer};
+use super::{Dashboard, Viewer, trail};
 use crate::alert::Alert;
 use crate::store::StoreError;
 use crate::store::actions::{Action, ActionRow};
@@ -24,23 +24,6 @@ const HOURS_BEFORE: i64 = 36;
 const BENIGN_SHOWN: usize = 3;
 /// Hours that the curve shows at most.
 const HOURS_SHOWN: i64 = 8 * 24;
-
-/// Stages of a hijack in their usual order, and the evidence that shows each.
-const STAGES: &[(&str, &str, &[&str])] = &[
-    (
-        "Foreign machine",
-        "mail comes from a machine or network never seen for this sender",
-        &["foreign_machine"],
-    ),
-    ("Foreign sender names", "it bears sender domains that are not used here", &["unknown_reverse_path"]),
-    (
-        "Strangers written to",
-        "recipients and servers that were never written to",
-        &["novel_recipient", "novel_destination"],
-    ),
-    ("Dead addresses hit", "the list holds recipients that do not exist", &["no_such_recipient"]),
-    ("Receivers refuse", "it is refused as spam, or the address is on a blocklist", &["refused_by_policy"]),
-];
 
 /// What the page needs.
 struct Answers {
@@ -82,8 +65,8 @@ pub async fn show(
         (headline(&story, alert))
         (timeline(&story, alert, profile.as_ref(), &dashboard.about.clock))
         div.columns.wide-left.act-first {
-            div { (evidence(alert)) (chain(alert)) (benign(alert)) }
-            div { (next_steps(alert)) (reach(alert)) (verdict(&story, &viewer, dashboard.settings.read_only)) (related(alert)) }
+            div { (evidence(alert)) (trail::course(alert)) (trail::whose(alert)) (benign(alert)) }
+            div { (next_steps(alert)) (trail::reach(alert)) (verdict(&story, &viewer, dashboard.settings.read_only)) (related(alert)) }
         }
         (samples(alert))
         div.columns.wide-left { (history(&story)) (take_away(&story)) }
@@ -189,6 +172,16 @@ fn word(name: &str) -> String {
         "deferred" => "Put off by the receivers",
         "unknown_reverse_path" => "Sender domains not used here",
         "foreign_machine" => "From a machine or network never seen",
+        "same_letter" => "Nearly one letter to many",
+        "new_link" => "Links to domains nobody here sent before",
+        "new_domain" => "New recipients in domains never written to",
+        "new_server" => "Servers never called before",
+        "risky_attachment" => "Attachments that run or are encrypted",
+        "deceptive_link" => "Links that lead elsewhere than they show",
+        "guessed_password" => "A password found by trying",
+        "changing_network" => "Handed in from ever other networks",
+        "unlogged_mail" => "Mail that stands in no log",
+        "wake_ups" => "Silent addresses that woke up",
         other => return other.replace('_', " "),
     };
     known.to_owned()
@@ -200,27 +193,6 @@ fn measured(value: f64, unit: &str) -> String {
         unit if unit.starts_with("share") => page::percent(value),
         "" => page::quantity(value),
         unit => format!("{} {}", page::quantity(value), unit.replace('_', " ")),
-    }
-}
-
-fn chain(alert: &Alert) -> Markup {
-    let seen = |names: &[&str]| {
-        alert.evidence.iter().find(|evidence| {
-            names.contains(&evidence.name.as_str()) && evidence.weight_nats.is_some_and(|weight| weight > 0.0)
-        })
-    };
-    html! {
-        section.card {
-            h2 { "How far it got" }
-            ol.chain {
-                @for (stage, means, names) in STAGES {
-                    @match seen(names) {
-                        Some(evidence) => li.seen title=(means) { strong { (stage) } (measured(evidence.observed, &evidence.unit)) },
-                        None => li title=(means) { strong { (stage) } "not seen" },
-                    }
-                }
-            }
-        }
     }
 }
 
@@ -240,35 +212,6 @@ fn next_steps(alert: &Alert) -> Markup {
             }
         }
     }
-}
-
-fn reach(alert: &Alert) -> Markup {
-    let radius = &alert.blast_radius;
-    html! {
-        section.card {
-            h2 { "Who is affected" }
-            dl.facts {
-                div { dt { "Messages" } dd { (page::number(radius.messages)) } }
-                div { dt { "Recipients got it" } dd { (page::number(radius.recipients_accepted)) } }
-                @if radius.messages_hidden > 0 { div { dt { "Hidden by TLS" } dd { (page::number(radius.messages_hidden)) small { "not known how many got it" } } } }
-                @if radius.addresses > 1 { div { dt { "Addresses took part" } dd { (page::number(radius.addresses)) } } }
-                div { dt { "Role" } dd.word { (page::role_word(&role_of(alert))) small { @if alert.sender.role_declared { "declared" } @else { "as it looks" } } } }
-                @if alert.coverage.hidden_share > 0.0 { div { dt { "Not visible (TLS)" } dd { (page::percent(alert.coverage.hidden_share)) } } }
-                @if let Some(lost) = alert.coverage.frames_dropped_share { div { dt { "Packets lost" } dd { (page::percent(lost)) } } }
-            }
-            @if !alert.join_keys.forward_domains.is_empty() {
-                h3 { "Domains written to, of the examples" }
-                p.small { @for domain in &alert.join_keys.forward_domains { bdi.mono { (domain) } " " } }
-            }
-        }
-    }
-}
-
-fn role_of(alert: &Alert) -> String {
-    serde_json::to_value(alert.sender.role)
-        .ok()
-        .and_then(|v| v.as_str().map(str::to_owned))
-        .unwrap_or_default()
 }
 
 fn benign(alert: &Alert) -> Markup {
@@ -398,7 +341,7 @@ fn take_away(story: &IncidentStory) -> Markup {
     html! {
         section.card {
             h2 { "Take it with you" }
-            p { a href=(path("alert.json")) download { "Alert (JSON)" } " · " a href=(path("xarf.json")) download { "Abuse report (X-ARF)" } " · " a href=(path("")) { "Whole story (API)" } }
+            p { a href=(path("alert.json")) download { "Alert (JSON)" } " · " a href=(path("xarf.json")) download { "Abuse report (X-ARF)" } " · " a href=(path("")) { "Whole story (API)" } @if story.names_recipients { " · " a href=(path("recipients.json")) download { "Who got it (JSON)" } } }
         }
     }
 }

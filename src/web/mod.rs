@@ -29,6 +29,7 @@ mod senders;
 mod server;
 mod settings;
 mod shown;
+mod trail;
 
 pub use openapi::{DOCUMENT as OPENAPI, ROUTES as API_ROUTES};
 pub use server::Running;

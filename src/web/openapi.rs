@@ -56,6 +56,10 @@ pub const ROUTES: &[Route] = &[
     get("/api/v1/incidents/{id}", "One incident: its alerts and what operators said."),
     get("/api/v1/incidents/{id}/alert.json", "Its last alert that tells what happened, as a file."),
     get("/api/v1/incidents/{id}/xarf.json", "The same as an X-ARF abuse report."),
+    get(
+        "/api/v1/incidents/{id}/recipients.json",
+        "Who got its mail, as a file; nobody unless [privacy] recipients is switched on.",
+    ),
     Route {
         method: "post",
         body: &[REASON],

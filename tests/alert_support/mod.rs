@@ -6,7 +6,10 @@
 
 use portreeve::company::Role;
 use portreeve::engine::incident::{Change, Evidence, Explanation, Incident, IncidentChange, Kind};
+use portreeve::engine::reach::Origin;
 use portreeve::engine::sender::{Sample, SenderId};
+use portreeve::engine::trail::{OriginShare, Trail};
+use portreeve::limits;
 use portreeve::mail::Untrusted;
 use portreeve::observation::Vantage;
 use portreeve::time::Timestamp;
@@ -56,6 +59,7 @@ pub fn change_with(what: Change, sender: SenderId, text: &mut dyn FnMut() -> Vec
         SenderId::Address("203.0.113.13".parse().unwrap()),
         SenderId::Block("203.0.113.0/24".parse().unwrap()),
     ];
+    let trail = trail(&mut untrusted);
     let incident = Incident {
         id: 0x0123_4567_89ab_cdef,
         sequence: 3,
@@ -102,11 +106,37 @@ pub fn change_with(what: Change, sender: SenderId, text: &mut dyn FnMut() -> Vec
         samples,
         related,
         scan: None,
+        trail,
         reported_messages: 1_000,
         reported_at: at(600),
         suspicious_at: at(840),
     };
     IncidentChange { change: what, at: at(841 + if what == Change::Closed { 21_600 } else { 0 }), incident }
+}
+
+/// A trail as full as it can be.
+fn trail(untrusted: &mut dyn FnMut(usize) -> Untrusted) -> Trail {
+    let share = |origin, messages: u64| OriginShare {
+        origin,
+        messages,
+        usual: Some(2.5),
+        share_of_excess: messages as f64 / 2_000.0,
+    };
+    let mut origins = vec![share(Origin::Client("198.51.100.77".parse().unwrap()), 1_500)];
+    origins.extend((1..limits::ALERT_ORIGINS_MAX).map(|_| share(Origin::Account(untrusted(255)), 40)));
+    let mut headers = vec![share(Origin::WebClient("2001:db8::77".parse().unwrap()), 90)];
+    headers.extend((1..limits::ALERT_ORIGINS_MAX).map(|_| share(Origin::Script(untrusted(255)), 10)));
+    let at = |seconds: i64| Some(Timestamp::from_seconds(1_795_000_000 + seconds));
+    Trail {
+        origins,
+        origins_omitted: 7,
+        headers,
+        ways: (0..limits::REACH_WAYS_MAX).map(|_| (SenderId::Host(untrusted(255)), 100)).collect(),
+        domains: (0..limits::ALERT_DOMAINS_MAX).map(|_| (untrusted(255), 60)).collect(),
+        domains_omitted: 500,
+        inside: Some(17),
+        stages: [None, at(-3_600), at(0), at(30), at(45), None],
+    }
 }
 
 /// An ordinary incident of an address.

@@ -82,6 +82,8 @@ pub struct IncidentStory {
     pub alerts: Vec<Alert>,
     /// What operators said, oldest first.
     pub reviews: Vec<ActionRow>,
+    /// Whether its recipients are kept by name.
+    pub names_recipients: bool,
 }
 
 const COLUMNS: &str =
@@ -141,7 +143,11 @@ impl Reader {
                 .filter_map(Result::transpose)
                 .collect::<rusqlite::Result<_>>()?;
             let reviews = rows(&self.connection, &self.key, "WHERE incident = ?1 ORDER BY seq", [id])?;
-            Ok(Some(IncidentStory { summary, alerts, reviews }))
+            let names_recipients = self
+                .connection
+                .prepare_cached("SELECT EXISTS (SELECT 1 FROM recipient WHERE incident = ?1)")?
+                .query_row([id], |row| row.get(0))?;
+            Ok(Some(IncidentStory { summary, alerts, reviews, names_recipients }))
         })
     }
 }

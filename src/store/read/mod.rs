@@ -8,11 +8,13 @@
 
 mod incidents;
 mod moment;
+mod recipients;
 mod senders;
 mod status;
 
 pub use incidents::{IncidentFilter, IncidentStory, IncidentSummary, Review};
 pub use moment::Activity;
+pub use recipients::RecipientRow;
 pub use senders::{HourRate, MarkProbabilities, SenderFilter, SenderOrder, SenderProfile, SenderSummary};
 pub use status::{MailingState, PlannedMailing, SinkState, VolumePoint};
 
