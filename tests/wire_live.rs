@@ -237,6 +237,41 @@ fn an_interface_that_comes_back_is_read_on() {
     }
 }
 
+/// An interface that was deleted and made anew is another one to the kernel: whoever may open it reads on, in a group too.
+#[test]
+fn an_interface_that_is_made_anew_is_read_on() {
+    if !inside("an_interface_that_is_made_anew_is_read_on") {
+        return;
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let made = load::wire(6, directory.path(), 4_000_000, 50).unwrap();
+    for group in [None, Some(Fanout::default())] {
+        let members = if group.is_some() { 2 } else { 1 };
+        let settings = LiveSettings { fanout: group, ..LiveSettings::default() };
+        let mut lives: Vec<_> = (0..members).map(|_| Live::open("v1", &settings).unwrap()).collect();
+        let look = |lives: &mut Vec<Live>, seconds: u64, done: &dyn Fn(&[Live], u64) -> bool| {
+            let (began, mut packets) = (Instant::now(), 0);
+            while !done(lives, packets) {
+                assert!(began.elapsed() < Duration::from_secs(seconds), "{packets} packets");
+                packets +=
+                    lives.iter_mut().map(|live| u64::from(live.next().unwrap().is_some())).sum::<u64>();
+            }
+        };
+        Player::new(&made.path).play(800);
+        look(&mut lives, 20, &|_, packets| packets == 800);
+        ip("link delete v1");
+        look(&mut lives, 20, &|lives, _| lives.iter().all(|live| live.down_for().is_some()));
+        for words in ["link add v0 type veth peer name v1", "link set v0 up", "link set v1 up"] {
+            ip(words);
+        }
+        look(&mut lives, 40, &|lives, _| lives.iter().all(|live| live.down_for().is_none()));
+        Player::new(&made.path).play(800);
+        look(&mut lives, 20, &|_, packets| packets == 800);
+        let received: u64 = lives.iter_mut().map(|live| live.stats().unwrap().received).sum();
+        assert_eq!(received, 1_600);
+    }
+}
+
 /// A reload that changes the filter goes over to new rings while packets come: each packet counts once. Without the
 /// sandbox, which forbids to open an interface later.
 #[test]
