@@ -219,6 +219,7 @@ impl WireRoad {
         self.counters.undecodable.cut_segments += u64::from(segment.cut_bytes > 0);
         let Some((place, side)) = self.find(segment, at, out) else { return };
         let Some(flow) = self.table.touch(place, at) else { return };
+        std::hint::black_box(flow.session.as_deref().map(Session::warm));
         if segment.flags.has(Flags::SYN) && side == Side::Originator && !segment.flags.has(Flags::ACK) {
             flow.syn = Some(segment.syn_digest());
         }

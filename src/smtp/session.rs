@@ -187,6 +187,15 @@ impl Session {
         session
     }
 
+    /// Looks at a little of each part that the next octets need, so that it is on its way from memory while the connection
+    /// still sorts them.
+    pub(super) fn warm(&self) -> usize {
+        usize::from(self.quit)
+            + usize::from(self.mode == Mode::Lost)
+            + self.lines.partial().len()
+            + self.pending.len()
+    }
+
     /// Takes what happened.
     pub fn event(&mut self, event: Event<'_>, outlet: &mut Outlet<'_>) {
         let before = outlet.out.len();
