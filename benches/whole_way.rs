@@ -4,13 +4,19 @@
 //! and nothing else.
 //!
 //! Three questions are asked of the wire: how fast with message content switched off, how fast with it on, and
-//! whether a byte costs more where a hundred times as many connections are open at once. `PORTREEVE_BENCH_DIR`
+//! whether a byte costs more where a hundred times as many connections are open at once. They are asked twice: of the
+//! road alone, from the file to observations, in processor time; and of the whole way with the judge, by the clock. `PORTREEVE_BENCH_DIR`
 //! keeps the captures for a profiler; `PORTREEVE_BENCH=wire` or `log` runs one half.
 
+use nix::sys::resource::{UsageWho, getrusage};
+use nix::sys::time::{TimeVal, TimeValLike};
 use portreeve::capture::CaptureFile;
+use portreeve::config::Config;
 use portreeve::simulate::load::{self, Load};
+use portreeve::smtp::{WireRoad, WireSettings};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 const CAPTURE_BYTES: u64 = 520_000_000;
@@ -53,6 +59,7 @@ fn wire(directory: &Path) {
         }
     }
     let [floor, floor_many, off, on, off_many] = took.map(median);
+    let [road_off, road_on, road_off_many] = roads(&few.path, &many.path);
     println!("capture: {} MB, {} packets", few.bytes / 1_000_000, few.records);
     let say = |what: &str, load: &Load, took: Duration, floor: Duration, kib: i64| {
         let seconds = took.as_secs_f64();
@@ -67,16 +74,21 @@ fn wire(directory: &Path) {
     let flows = |factor: u32| format!("{} flows at a time", CONCURRENT_FLOWS * factor);
     say(&format!("floor: read and decode, {}", flows(1)), &few, floor, floor, 0);
     say(&format!("floor: read and decode, {}", flows(100)), &many, floor_many, floor_many, 0);
+    say(&format!("road, content off, {}", flows(1)), &few, road_off, floor, 0);
+    say(&format!("road, content on, {}", flows(1)), &few, road_on, floor, 0);
+    say(&format!("road, content off, {}", flows(100)), &many, road_off_many, floor_many, 0);
     say(&format!("content off, {}", flows(1)), &few, off, floor, peak_kib[0]);
     say(&format!("content on, {}", flows(1)), &few, on, floor, peak_kib[1]);
     say(&format!("content off, {}", flows(100)), &many, off_many, floor_many, peak_kib[2]);
     let per_byte = |took: Duration, load: &Load| took.as_secs_f64() / load.bytes as f64;
-    println!(
-        "  a byte at {} costs {:.2} times a byte at {}",
-        flows(100),
-        per_byte(off_many, &many) / per_byte(off, &few),
-        flows(1)
-    );
+    for (what, one, hundred) in [("road", road_off, road_off_many), ("whole way", off, off_many)] {
+        println!(
+            "  {what}: a byte at {} costs {:.2} times a byte at {}",
+            flows(100),
+            per_byte(hundred, &many) / per_byte(one, &few),
+            flows(1)
+        );
+    }
 }
 
 /// A generated capture; one that is there already is used again.
@@ -108,7 +120,7 @@ fn median(mut took: Vec<Duration>) -> Duration {
 
 /// Reads every packet with libpcap and decodes it with etherparse.
 fn read_and_decode(path: &Path) -> Duration {
-    let began = Instant::now();
+    let began = processor_time();
     let mut file = pcap::Capture::from_file(path).expect("a capture");
     let mut payload_bytes = 0usize;
     while let Ok(packet) = file.next_packet() {
@@ -119,7 +131,39 @@ fn read_and_decode(path: &Path) -> Duration {
         }
     }
     assert!(payload_bytes > 0);
-    began.elapsed()
+    processor_time() - began
+}
+
+/// Processor time of the road alone, in turns: content off and on, and off with many connections.
+fn roads(few: &Path, many: &Path) -> [Duration; 3] {
+    let mut took = [const { Vec::new() }; 3];
+    let company = Arc::new(Config::default().company().expect("a company"));
+    for _ in 0..RUNS {
+        for (place, (path, content_bytes_max)) in
+            [(few, 0), (few, 64 << 10), (many, 0)].into_iter().enumerate()
+        {
+            let began = processor_time();
+            let mut file = CaptureFile::open(path).expect("a capture");
+            let settings = WireSettings { content_bytes_max, ..WireSettings::default() };
+            let mut road = WireRoad::new(Arc::clone(&company), settings);
+            let (mut out, mut seen) = (Vec::new(), 0);
+            while let Ok(Some(packet)) = file.next() {
+                road.packet(&packet, &mut out);
+                seen += out.len();
+                out.clear();
+            }
+            assert!(seen > 0);
+            took[place].push(processor_time() - began);
+        }
+    }
+    took.map(median)
+}
+
+/// What this process used so far, in the kernel and outside.
+fn processor_time() -> Duration {
+    let usage = getrusage(UsageWho::RUSAGE_SELF).expect("usage");
+    let of = |time: TimeVal| Duration::from_micros(time.num_microseconds() as u64);
+    of(usage.user_time()) + of(usage.system_time())
 }
 
 /// One replay in a process of its own: how long it took, and its peak memory in KiB.

@@ -117,11 +117,6 @@ impl<T> Table<T> {
         self.places.find(self.hasher.hash_one(key), is).copied().map(Place)
     }
 
-    /// The same, where it was found before and may have gone since.
-    pub fn find_again(&self, guess: Option<Place>, key: &FlowKey) -> Option<Place> {
-        guess.filter(|place| self.key(place.0) == Some(key)).or_else(|| self.find(key))
-    }
-
     fn key(&self, index: u32) -> Option<&FlowKey> {
         self.values.get(index as usize)?.as_ref().map(|(key, _)| key)
     }
@@ -277,18 +272,14 @@ mod tests {
     }
 
     #[test]
-    fn a_place_found_before_is_looked_at_again() {
+    fn a_place_is_used_again_and_every_key_is_found() {
         let mut table = Table::default();
         let at = Timestamp::from_seconds(1);
         let key = |port| FlowKey::new(("10.0.0.1".parse().unwrap(), port), ("10.0.0.2".parse().unwrap(), 25));
         let first = table.insert(key(1), Class::Fleeting, at, 1);
-        assert_eq!(table.find_again(Some(first), &key(1)), Some(first));
-        assert_eq!(table.find_again(None, &key(1)), Some(first));
         table.remove(first);
-        assert_eq!(table.find_again(Some(first), &key(1)), None);
-        let second = table.insert(key(2), Class::Fleeting, at, 2);
-        assert_eq!(second, first);
-        assert_eq!(table.find_again(Some(first), &key(1)), None);
+        assert_eq!(table.find(&key(1)), None);
+        assert_eq!(table.insert(key(2), Class::Fleeting, at, 2), first);
         for port in 3..2_000 {
             table.insert(key(port), Class::Fleeting, at, port);
         }
