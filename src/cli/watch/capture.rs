@@ -98,6 +98,8 @@ pub struct CaptureThread {
     read_up_to: Timestamp,
     /// Counters of interfaces that were replaced.
     stats_before: LiveStats,
+    /// Counters of the interface when it could be asked last: one that cannot be has not begun anew.
+    stats_last: LiveStats,
     panics: u64,
     /// Why it cannot be read at present.
     failed: Option<String>,
@@ -159,6 +161,7 @@ impl CaptureThread {
             company,
             read_up_to: Timestamp::from_micros(i64::MIN),
             stats_before: LiveStats::default(),
+            stats_last: LiveStats::default(),
             panics: 0,
             failed: None,
             orders,
@@ -251,6 +254,7 @@ impl CaptureThread {
         self.span.until = Some(open.complete_at);
         self.drain(&mut observations);
         self.stats_before = self.stats();
+        self.stats_last = LiveStats::default();
         self.road.set_settings(open.wire.clone());
         self.span = Span::from(open.complete_at);
         self.open = open;
@@ -290,7 +294,8 @@ impl CaptureThread {
     }
 
     fn stats(&mut self) -> LiveStats {
-        let now = self.open.live.stats().unwrap_or_default();
+        let now = self.open.live.stats().unwrap_or(self.stats_last);
+        self.stats_last = now;
         LiveStats {
             received: self.stats_before.received.saturating_add(now.received),
             dropped: self.stats_before.dropped.saturating_add(now.dropped),
