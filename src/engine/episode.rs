@@ -8,6 +8,7 @@ use super::detector::Expected;
 use super::marks::{Marks, likelihood};
 use super::model::{MarkLaw, Model};
 use super::reach::Reach;
+use super::samples::Samples;
 use crate::limits;
 use crate::mail::Untrusted;
 use crate::time::Timestamp;
@@ -39,7 +40,7 @@ pub struct Episode {
     /// Addresses of a block that took part.
     pub addresses: BTreeSet<IpAddr>,
     /// A few deliveries, the first ones.
-    pub samples: Vec<Sample>,
+    pub samples: Samples,
     /// Log-likelihood of each benign regime in the model's order, against the sender's own marks, at each of [`SHARES`].
     pub explained: Vec<Fits>,
     /// The same of each template.
@@ -97,8 +98,7 @@ impl Episode {
             self.addresses.insert(address);
         }
         if self.samples.len() < limits::SAMPLES_MAX {
-            self.samples.reserve_exact(1);
-            self.samples.push(sample());
+            self.samples.push(&sample());
         }
     }
 

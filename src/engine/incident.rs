@@ -170,7 +170,7 @@ impl Incident {
         let scan_nats = self.scan.as_ref().and_then(|scan| scan.weight_nats).unwrap_or(0.0);
         self.evidence_nats = sender.evidence().max(scan_nats);
         self.template = model.templates[template].name.clone();
-        self.samples = episode.samples.clone();
+        self.samples = episode.samples.list();
         self.total(model, sender, at);
         self.kind = self.kind_of(&model.templates[template].name);
     }

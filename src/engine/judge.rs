@@ -283,7 +283,9 @@ impl Engine {
             sender.end_episode();
         }
         if goes_on || !step.clear {
-            sender.remember(&self.model, at, &marks, observation.sender.address, sample);
+            // Of others it is known which address they are.
+            let part = observation.sender.address.filter(|_| matches!(key.id, SenderId::Block(_)));
+            sender.remember(&self.model, at, &marks, part, sample);
             sender.note_evidence(step.evidence);
             if let Some(reach) = sender.reach() {
                 reach.stages_of(at, &marks, self.model.side_mark("same_letter"));

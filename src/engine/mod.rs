@@ -35,7 +35,7 @@ pub mod reached;
 pub mod recent;
 mod roads;
 pub mod roles;
-mod samples;
+pub mod samples;
 pub mod season;
 pub mod sender;
 pub mod slow;
