@@ -31,7 +31,7 @@ lint:
 # commits and the sinks deliver in a second.
 bench:
 	@.ci/install
-	cargo bench --bench judge --bench whole_way --bench log_speed --bench store --bench sinks
+	cargo bench --bench judge --bench join --bench whole_way --bench log_speed --bench store --bench sinks
 
 # A small company on this machine, in network namespaces: real mail servers, a span port, the sensor, three hijacks.
 # Needs root. Prints when each alert came; nothing outlives it.
