@@ -99,6 +99,10 @@ pub fn run(arguments: &Arguments) -> Outcome {
     service.judge.keep_alerts(ALERTS_KEPT_MAX);
     service.judge.deliver_to(&service.directory, &service.plan.config.sink)?;
     let logs = service.sources.open_logs(&service.plan, &mut opened, &service.judge, arguments.from_start)?;
+    // A log that was never read begins where it ends now. If that were kept with the first lines only, whoever is killed
+    // before them would begin behind them.
+    service.positions.extend(logs.positions());
+    service.commit();
     service.pages.serve(&service.plan.config, &service.directory, &service.beat.published())?;
     service.say_what_is_watched();
     service.sources.swap(&service.plan, opened, logs);

@@ -42,6 +42,14 @@ pub struct OpenedLogs {
     notes: Vec<Note>,
 }
 
+impl OpenedLogs {
+    /// Where each log stands before its first line is read, as far as there is such a place.
+    pub fn positions(&self) -> Vec<(String, String)> {
+        let position = |input: &LogInput| Some((input.name.clone(), input.inlet.as_ref()?.position()?));
+        self.inputs.iter().filter_map(position).filter(|(_, position)| !position.is_empty()).collect()
+    }
+}
+
 /// Running sources.
 pub struct Sources {
     captures: BTreeMap<String, RunningCapture>,
