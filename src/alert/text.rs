@@ -60,8 +60,9 @@ fn attribution(alert: &Alert) -> Option<String> {
         .take(3)
         .map(|origin| {
             let share = 100.0 * origin.share_of_excess;
+            let messages = if origin.messages == 1 { "message" } else { "messages" };
             format!(
-                "{} {} ({share:.0} %, {} messages)",
+                "{} {} ({share:.0} %, {} {messages})",
                 origin.kind.replace('_', " "),
                 origin.name,
                 origin.messages
