@@ -33,6 +33,8 @@ pub struct Cleared {
     pub undelivered: u64,
     /// Points of curves.
     pub history: u64,
+    /// Recipients of incidents.
+    pub recipients: u64,
     /// Whether there is more to clear: a clearing goes in steps, so that no commit waits long for it.
     pub more: bool,
 }
@@ -67,6 +69,7 @@ impl Store {
             cleared.alerts += step.alerts;
             cleared.undelivered += step.undelivered;
             cleared.history += step.history;
+            cleared.recipients += step.recipients;
             cleared.more = step.more;
         }
         Ok(cleared)
@@ -85,7 +88,7 @@ impl Store {
         let done = self.clear_step(oldest, bytes_max, &mut cleared);
         self.connection.execute_batch("PRAGMA secure_delete = FAST; PRAGMA incremental_vacuum;")?;
         done?;
-        let rows = cleared.alerts + cleared.undelivered + cleared.history;
+        let rows = cleared.alerts + cleared.undelivered + cleared.history + cleared.recipients;
         self.log_to_cut |= rows > 0;
         if self.log_to_cut {
             // The write-ahead log still holds the old pages: play it in and cut it. A reader may be in the way;
@@ -107,7 +110,12 @@ impl Store {
         )?;
         cleared.history += rows as u64;
         self.connection.execute("DELETE FROM action WHERE obeyed_at < ?1", [oldest])?;
-        self.connection.execute("DELETE FROM recipient WHERE at < ?1", [oldest])?;
+        let rows = self.connection.execute(
+            "DELETE FROM recipient WHERE (incident, vantage, number) IN
+                 (SELECT incident, vantage, number FROM recipient WHERE at < ?1 LIMIT ?2)",
+            params![oldest, STEP_ROWS],
+        )?;
+        cleared.recipients += rows as u64;
         let mut rows = self.clear_alerts(oldest, cleared)?;
         if rows == 0 && self.used_bytes()? > bytes_max {
             rows = self.clear_alerts(i64::MAX, cleared)?;

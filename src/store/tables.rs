@@ -189,7 +189,7 @@ fn to_5(transaction: &Transaction, _: &InstallKey) -> rusqlite::Result<()> {
     transaction.execute_batch(
         "CREATE TABLE recipient (
              incident TEXT NOT NULL, vantage INTEGER NOT NULL, number INTEGER NOT NULL,
-             at INTEGER NOT NULL, mailbox BLOB NOT NULL, accepted INTEGER, code INTEGER, seal INTEGER NOT NULL,
+             at INTEGER NOT NULL, state BLOB NOT NULL,
              PRIMARY KEY (incident, vantage, number)
          ) STRICT, WITHOUT ROWID;
          CREATE INDEX recipient_by_time ON recipient (at);

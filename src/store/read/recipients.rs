@@ -1,10 +1,9 @@
 //! Recipients of an incident, for a list to take along.
 
 use super::Reader;
-use crate::mail::Untrusted;
+use crate::engine::reached::Recipient;
 use crate::store::error::StoreError;
-use crate::store::recipients::seal_of;
-use crate::time::Timestamp;
+use crate::store::recipients;
 use serde::Serialize;
 
 /// One recipient of an incident.
@@ -21,31 +20,20 @@ pub struct RecipientRow {
 }
 
 impl Reader {
-    /// All recipients of an incident that are kept, in the order of their deliveries. Of two roads that saw the same
-    /// mail it is the one that saw more of it.
+    /// All recipients of an incident that are kept, in the order of their deliveries.
     pub fn recipients(&self, incident: &str) -> Result<Vec<RecipientRow>, StoreError> {
-        self.read(|| {
-            let mut list = self.connection.prepare_cached(
-                "SELECT number, at, mailbox, accepted, code, seal FROM recipient
-                 WHERE incident = ?1 AND vantage = (
-                     SELECT vantage FROM recipient WHERE incident = ?1
-                     GROUP BY vantage ORDER BY COUNT(*) DESC, vantage LIMIT 1)
-                 ORDER BY number",
-            )?;
-            let mut rows = list.query([incident])?;
-            let mut found = Vec::new();
-            while let Some(row) = rows.next()? {
-                let mailbox: Vec<u8> = row.get(2)?;
-                if row.get::<_, i64>(5)? == seal_of(&self.key, incident, row.get(0)?, &mailbox) {
-                    found.push(RecipientRow {
-                        at: Timestamp::from_micros(row.get(1)?).to_rfc3339(),
-                        recipient: Untrusted::bounded(&mailbox, mailbox.len()).escaped(),
-                        accepted: row.get(3)?,
-                        reply_code: row.get(4)?,
-                    });
-                }
-            }
-            Ok(found)
-        })
+        let rows = self.read(|| recipients::read(&self.connection, &self.key, incident))?;
+        Ok(rows.into_iter().map(RecipientRow::of).collect())
+    }
+}
+
+impl RecipientRow {
+    fn of(recipient: Recipient) -> RecipientRow {
+        RecipientRow {
+            at: recipient.at.to_rfc3339(),
+            recipient: recipient.forward_path.escaped(),
+            accepted: recipient.accepted,
+            reply_code: recipient.code,
+        }
     }
 }
