@@ -80,9 +80,26 @@ fn hijack(engine: &mut Engine) -> Vec<IncidentChange> {
             logged("ann", "10.0.0.7", one.seconds + 1.0, friend).send(engine, &mut out);
         }
     }
-    // Quiet again: the incident closes with totals.
+    out
+}
+
+/// The same, and a quiet day: the incidents close with totals.
+fn hijack_and_quiet(engine: &mut Engine) -> Vec<IncidentChange> {
+    let mut out = hijack(engine);
     engine.advance(at(SUNDAY_TEN + 86_400.0), &mut out);
     out
+}
+
+#[test]
+fn an_open_incident_keeps_what_was_told_last() {
+    let mut engine = taught();
+    let changes = hijack(&mut engine);
+    for open in engine.open_incidents() {
+        let told = changes.iter().rfind(|change| change.incident.sender == open.sender).unwrap();
+        assert_eq!(told.change, Change::Updated);
+        assert_eq!(open.trail, told.incident.trail);
+    }
+    assert_eq!(engine.open_incidents().count(), 2);
 }
 
 fn of<'a>(changes: &'a [IncidentChange], sender: &SenderId, change: Change) -> &'a IncidentChange {
@@ -98,7 +115,7 @@ fn stage(trail: &Trail, wanted: Stage) -> Option<f64> {
 #[test]
 fn an_account_names_its_clients_its_way_out_its_stages_and_whom_it_reached() {
     let mut engine = taught();
-    let changes = hijack(&mut engine);
+    let changes = hijack_and_quiet(&mut engine);
     let bob = SenderId::Account("bob".into());
     let trail = &of(&changes, &bob, Change::Closed).incident.trail;
 
@@ -128,7 +145,7 @@ fn an_account_names_its_clients_its_way_out_its_stages_and_whom_it_reached() {
 #[test]
 fn the_relay_names_the_account_that_makes_up_the_excess() {
     let mut engine = taught();
-    let changes = hijack(&mut engine);
+    let changes = hijack_and_quiet(&mut engine);
     let relay = SenderId::Address(RELAY.parse().unwrap());
     let change = changes.iter().rfind(|one| one.incident.sender == relay && one.change != Change::Closed);
     let change = change.expect("the relay's own incident");

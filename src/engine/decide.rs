@@ -38,10 +38,13 @@ impl Engine {
                 incident.sequence += 1;
                 incident.reported_messages = incident.messages;
                 incident.reported_at = at;
-                let mut incident = incident.clone();
-                self.add_unlogged(&mut incident);
-                self.tell_trail(&mut incident);
-                out.push(IncidentChange { change: Change::Updated, at, incident });
+                let mut told = incident.clone();
+                self.add_unlogged(&mut told);
+                self.tell_trail(&mut told);
+                if let Some(open) = self.incidents.get_mut(&key.id) {
+                    open.trail.clone_from(&told.trail);
+                }
+                out.push(IncidentChange { change: Change::Updated, at, incident: told });
             }
             return;
         }
@@ -94,7 +97,7 @@ impl Engine {
         }
         self.add_unlogged(&mut incident);
         self.tell_trail(&mut incident);
-        self.tell_early(key, incident.id);
+        self.tell_recipients(key, incident.id);
         self.counters.incidents_opened += 1;
         out.push(IncidentChange { change: Change::Opened, at, incident: incident.clone() });
         self.incidents.insert(key.id.clone(), incident);
@@ -180,7 +183,7 @@ impl Engine {
     }
 
     /// What an incident came to in the end, by the road that saw most of it.
-    fn tell_totals(&self, incident: &mut Incident) {
+    pub(super) fn tell_totals(&self, incident: &mut Incident) {
         let key = |vantage| SenderKey { vantage, id: incident.sender.clone() };
         let messages = |sender: &Sender| sender.episode().map_or(0, |episode| episode.messages);
         let speaking = incident.vantages.iter().filter_map(|vantage| self.sender(&key(*vantage)));

@@ -127,6 +127,7 @@ impl Engine {
         }
         let Some(mut incident) = self.incidents.remove(&feedback.sender) else { return };
         incident.sequence += 1;
+        self.tell_totals(&mut incident);
         self.acquit(&feedback.sender);
         out.push(IncidentChange { change: Change::Closed, at: feedback.at, incident });
     }

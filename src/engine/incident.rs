@@ -7,6 +7,7 @@ use super::evidence;
 use super::model::Model;
 use super::sender::{Sample, Sender, SenderId};
 use super::trail::Trail;
+use super::{unlogged, volume};
 use crate::company::Role;
 use crate::limits;
 use crate::observation::Vantage;
@@ -151,9 +152,9 @@ pub struct IncidentChange {
 }
 
 impl Incident {
-    /// Whether it is of the second tier, which points at no hijack.
-    pub fn is_volume(&self) -> bool {
-        self.kind == Kind::UnexplainedVolume
+    /// Whether it tells of its sender's episode: of mail that the marks accuse, and not of volume or unlogged mail.
+    pub fn is_of_episode(&self) -> bool {
+        self.template != volume::TEMPLATE && self.template != unlogged::TEMPLATE
     }
 
     /// Whether an update is due: twice the messages, and the interval has passed.

@@ -5,7 +5,6 @@
 //! *Bound*: `limits::REACH_EARLY_MAX` deliveries before it is opened, `limits::REACHED_MAX` deliveries of one.
 
 use super::Engine;
-use super::episode::Episode;
 use super::sender::SenderKey;
 use crate::limits;
 use crate::mail::{Reply, Untrusted, Verdict};
@@ -68,34 +67,30 @@ impl Engine {
         if self.reached.is_none() || !self.settings.recipients_named {
             return;
         }
-        let told = self.incidents.get(&key.id).filter(|incident| !incident.is_volume()).map(|open| open.id);
         let Some(episode) = self.senders.get_mut(key).and_then(|sender| sender.episode_mut()) else { return };
         let Some(recipient) = Recipient::of(episode.messages, at, delivery) else { return };
-        match (told, &mut self.reached) {
-            (Some(incident), Some(reached)) if recipient.number <= limits::REACHED_MAX => {
-                reached.push(Reached { incident, vantage: key.vantage, recipient });
+        let Some(reach) = episode.reach.as_mut() else { return };
+        let told = self.incidents.get(&key.id).filter(|incident| incident.is_of_episode());
+        let Some(incident) = told.map(|incident| incident.id) else {
+            if reach.early.len() < limits::REACH_EARLY_MAX {
+                reach.early.push(recipient);
             }
-            (None, _) => episode.note_early(recipient),
-            _ => {}
+            return;
+        };
+        if recipient.number <= limits::REACHED_MAX {
+            reach.early.push(recipient);
+            self.tell_recipients(key, incident);
         }
     }
 
-    /// Hands over what was noted before there was an incident.
-    pub(super) fn tell_early(&mut self, key: &SenderKey, incident: u64) {
+    /// Hands over, with its incident, what was noted of a sender.
+    pub(super) fn tell_recipients(&mut self, key: &SenderKey, incident: u64) {
         let Some(episode) = self.senders.get_mut(key).and_then(|sender| sender.episode_mut()) else { return };
         let Some(reach) = &mut episode.reach else { return };
         let early = std::mem::take(&mut reach.early);
         if let Some(reached) = self.reached.as_mut().filter(|_| self.settings.recipients_named) {
             let vantage = key.vantage;
             reached.extend(early.into_iter().map(|recipient| Reached { incident, vantage, recipient }));
-        }
-    }
-}
-
-impl Episode {
-    fn note_early(&mut self, recipient: Recipient) {
-        if let Some(reach) = self.reach.as_mut().filter(|reach| reach.early.len() < limits::REACH_EARLY_MAX) {
-            reach.early.push(recipient);
         }
     }
 }
