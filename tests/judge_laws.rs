@@ -112,7 +112,8 @@ proptest! {
             here.iter().map(|one| (one.at.plus_seconds(rng.random_range(0.0..LATENESS_SECONDS)), one)).collect();
         there.sort_by_key(|(arrival, _)| *arrival);
         let there: Vec<_> = there.into_iter().map(|(_, one)| one.clone()).collect();
-        prop_assert!(!there.is_sorted_by_key(|observation| observation.at));
+        // An attack of a few messages may happen to arrive in order: that is no case of it, and another one is drawn.
+        prop_assume!(!there.is_sorted_by_key(|observation| observation.at));
         let ((a, one), (b, other)) = (judged(&in_order(&here)), judged(&in_order(&there)));
         prop_assert!(!opened(&a).is_empty() || here.len() < 6 * 24 * 12 + 100);
         prop_assert_eq!(a, b);
