@@ -89,32 +89,32 @@ fn stage(stage: Stage) -> [&'static str; 3] {
         Stage::PasswordGuessed => [
             "password_guessed",
             "The right password came after many wrong ones.",
-            "Next: mail from a network that the account never used. Nothing was sent yet that shows; a new password stops it here.",
+            "Mail from a network that the account never used. Nothing was sent yet that shows; a new password stops it here.",
         ],
         Stage::NewNetworkLogin => [
             "new_network_login",
             "The account logged in from a network never seen for it.",
-            "Next: a first message, often a single one to the attacker's own mailbox, as a test; then the blast.",
+            "A first message, often a single one to the attacker's own mailbox, as a test; then the blast.",
         ],
         Stage::FirstForeignMail => [
             "first_foreign_mail",
             "Mail came from a machine or network never seen for this sender.",
-            "Next: the blast, one letter to thousands, usually at night or on a weekend.",
+            "The blast, one letter to thousands, usually at night or on a weekend.",
         ],
         Stage::Blast => [
             "blast",
             "One letter went to many recipients, or more mail than is normal here.",
-            "Next: the dead addresses of the list bounce, and spam traps among them report the address.",
+            "The dead addresses of the list bounce, and spam traps among them report the address.",
         ],
         Stage::UnknownUsers => [
             "unknown_users",
             "Recipients do not exist: the list was bought or gathered, not written to before.",
-            "Next: receivers and blocklists begin to refuse the address, and ordinary mail of yours with it.",
+            "Receivers and blocklists begin to refuse the address, and ordinary mail of yours with it.",
         ],
         Stage::ReceiversBlock => [
             "receivers_block",
             "Receivers refuse the mail as spam, or because the address is on a blocklist.",
-            "Next: the listing spreads to more receivers and to neighbouring addresses, and the attacker moves on to another account. Ask for removal only after the cause is gone.",
+            "The listing spreads to more receivers and to neighbouring addresses, and the attacker moves on to another account. Ask for removal only after the cause is gone.",
         ],
     }
 }

@@ -39,6 +39,8 @@ impl Alert {
         // An account's clients and a block's addresses are told apart; at an address one origin may be all of it.
         let at_address = matches!(incident.sender, SenderId::Address(_) | SenderId::Host(_));
         let culprit = advice::culprit(&attribution).filter(|_| at_address);
+        let headline = advice::headline(change, &name.name, culprit);
+        let next_steps = advice::next_steps(change, culprit);
         let samples: Vec<SampleRecord> = incident.samples.iter().map(sample_record).collect();
         Alert {
             schema_version: SCHEMA_VERSION.into(),
@@ -52,7 +54,7 @@ impl Alert {
                 opened: incident.opened_at.to_rfc3339(),
             },
             sensor: None,
-            headline: advice::headline(change, &name.name, culprit),
+            headline,
             sender: SenderRef {
                 kind: name.kind,
                 name: name.name,
@@ -75,7 +77,7 @@ impl Alert {
                 threshold_nats: rounded(incident.threshold_nats),
                 template: incident.template.clone(),
             },
-            attribution: attribution.clone(),
+            attribution,
             chain: advice::chain(change),
             blast_radius: blast_radius(incident),
             coverage: Coverage {
@@ -88,7 +90,7 @@ impl Alert {
             join_keys: join_keys(&samples),
             samples,
             attack_techniques: advice::techniques(incident.kind),
-            next_steps: advice::next_steps(change, culprit),
+            next_steps,
             before_unblocking: advice::before_unblocking(change),
         }
     }

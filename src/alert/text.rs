@@ -90,6 +90,6 @@ fn course(alert: &Alert) -> Option<String> {
     let parts: Vec<String> = seen
         .map(|(stage, at)| format!("{} {}", stage.name.replace('_', " "), &at[..at.len().min(19)]))
         .collect();
-    let next = alert.chain.next.as_ref().map(|next| format!(". {next}")).unwrap_or_default();
+    let next = alert.chain.next.as_ref().map(|next| format!(". Expect next: {next}")).unwrap_or_default();
     (!parts.is_empty()).then(|| format!("seen so far: {}{next}", parts.join(", ")))
 }

@@ -141,6 +141,7 @@ async fn abuse_report(State(dashboard): Shared, Path(id): Path<String>) -> Resul
 }
 
 async fn recipients(State(dashboard): Shared, Path(id): Path<String>) -> Result<Response, Told> {
+    let id = story(&dashboard, id).await?.summary.id;
     let name = format!("{id}-recipients.json");
     let rows = dashboard.reading.ask(move |reader| reader.recipients(&id)).await?;
     Ok(download(&name, serde_json::to_string_pretty(&rows).unwrap_or_default()))

@@ -35,7 +35,7 @@ pub fn course(alert: &Alert) -> Markup {
                         }
                     }
                 }
-                @if let Some(next) = &chain.next { p.small { (next) } }
+                @if let Some(next) = &chain.next { p.small { "Expect next: " (next) } }
             }
         }
     }
