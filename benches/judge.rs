@@ -6,7 +6,7 @@
 
 #![allow(clippy::unwrap_used)] // a tool for developers: it fails loudly
 
-use portreeve::company::{Company, Role};
+use portreeve::company::{Company, Host, Role};
 use portreeve::engine::marks::{Marks, ReversePathClass, VerdictClass};
 use portreeve::engine::memory::InstallKey;
 use portreeve::engine::model::Model;
@@ -21,8 +21,14 @@ use std::sync::Arc;
 use std::time::Instant;
 
 const DELIVERIES: u64 = 1_000_000;
+const RELAY: IpAddr = IpAddr::V4(Ipv4Addr::new(10, 255, 255, 1));
+/// Set in the process that makes one table: its mix and its senders.
+const TABLE: &str = "PORTREEVE_BENCH_TABLE";
 
 fn main() {
+    if let Some((mix, senders)) = wanted_table() {
+        return tell(mix, senders);
+    }
     let yardstick = yardstick();
     let hot = hot_sender();
     println!(
@@ -34,27 +40,44 @@ fn main() {
     let most: u32 = std::env::var("SENDERS").ok().and_then(|n| n.parse().ok()).unwrap_or(1_000_000);
     for mix in [Mix::Ordinary, Mix::Rush] {
         println!("{}", mix.says());
-        let mut first = None;
         for senders in [1_000u32, 10_000, 100_000, 1_000_000].into_iter().filter(|n| *n <= most) {
-            let (nanos, bytes, resident, suspected) = engine_of(mix, senders);
-            let least = *first.get_or_insert(nanos);
-            println!(
-                "{senders:>9} senders: {nanos:>6.0} ns a delivery through the engine ({:.2} million/s, {:.2} times the cost at 1,000), \
-                 {bytes:.0} B a sender, {resident} MiB resident, {:.0} % of the senders under suspicion",
-                1_000.0 / nanos,
-                nanos / least,
-                100.0 * suspected
-            );
+            table_of(mix, senders);
         }
     }
+}
+
+/// One table in a process of its own, which holds no memory of another one.
+fn table_of(mix: Mix, senders: u32) {
+    let mut child = std::process::Command::new(std::env::current_exe().unwrap());
+    let done = child.env(TABLE, format!("{}/{senders}", mix as u8)).status().unwrap();
+    assert!(done.success());
+}
+
+/// What [`table_of`] asked for.
+fn wanted_table() -> Option<(Mix, u32)> {
+    let text = std::env::var(TABLE).ok()?;
+    let (mix, senders) = text.split_once('/')?;
+    let mix = if mix == (Mix::Rush as u8).to_string() { Mix::Rush } else { Mix::Ordinary };
+    Some((mix, senders.parse().unwrap()))
+}
+
+fn tell(mix: Mix, senders: u32) {
+    let (nanos, bytes, resident, suspected) = engine_of(mix, senders);
+    println!(
+        "{senders:>9} senders: {nanos:>6.0} ns a delivery through the engine ({:.2} million/s), {bytes:.0} B a sender, \
+         {resident} MiB resident, {:.0} % of the senders keep an episode",
+        1_000.0 / nanos,
+        100.0 * suspected
+    );
 }
 
 /// How the senders of a table send.
 #[derive(Clone, Copy, PartialEq)]
 enum Mix {
-    /// One message a week each in the mean, a few of them most of it, over weeks.
+    /// Accounts behind one relay, known for six days: ten messages a day each in the mean, half of all from an eighth of
+    /// them, each to eight people it knows.
     Ordinary,
-    /// All begin at once, a thousand messages a second: most are suspected a little, and remember what they sent.
+    /// All begin at once, a thousand messages a second, to strangers: they are suspected, and remember what they sent.
     Rush,
 }
 
@@ -62,7 +85,7 @@ impl Mix {
     fn says(self) -> &'static str {
         match self {
             Mix::Ordinary => {
-                "ordinary: a message a week each in the mean, half of all from an eighth of the senders"
+                "ordinary: accounts of one relay, ten messages a day each, half of all from an eighth of them, to known people"
             }
             Mix::Rush => "rush, the worst case: all begin at once",
         }
@@ -71,8 +94,34 @@ impl Mix {
     /// Time from one message to the next, over all senders.
     fn step_micros(self, senders: u32) -> i64 {
         match self {
-            Mix::Ordinary => 7 * 86_400_000_000 / i64::from(senders),
+            Mix::Ordinary => 8_640_000_000 / i64::from(senders),
             Mix::Rush => 1_000,
+        }
+    }
+
+    /// The same while everybody sends first messages.
+    fn first_step_micros(self, senders: u32) -> i64 {
+        match self {
+            Mix::Ordinary => 2 * 86_400_000_000 / i64::from(senders),
+            Mix::Rush => self.step_micros(senders),
+        }
+    }
+
+    fn delivery(self, sender: u32, recipient: u64, micros: i64) -> Observation {
+        let mut one = delivery(sender, recipient, micros);
+        if self == Mix::Ordinary {
+            one.vantage = Vantage::Log;
+            one.sender.client = one.sender.address;
+            one.sender.address = Some(RELAY);
+            one.sender.account = Some(format!("user{sender}").as_str().into());
+        }
+        one
+    }
+
+    fn recipient(self, drawn: u64, sender: u32) -> u64 {
+        match self {
+            Mix::Ordinary => u64::from(sender) * 8 + (drawn >> 40) % 8,
+            Mix::Rush => drawn >> 40,
         }
     }
 
@@ -160,9 +209,10 @@ fn hot_sender() -> f64 {
     DELIVERIES as f64 / began.elapsed().as_secs_f64() / 1e6
 }
 
-/// Nanoseconds a delivery, bytes a sender, resident memory in MiB, share of the senders with an episode.
+/// Nanoseconds a delivery, bytes a sender, resident memory in MiB, share of the senders that keep an episode: most do after their last message, until the next one clears it.
 fn engine_of(mix: Mix, senders: u32) -> (f64, f64, u64, f64) {
-    let company = Company::new(vec!["10.0.0.0/8".parse().unwrap()], &[], vec![], CivilClock::utc());
+    let relay = Host { name: "relay".into(), address: RELAY, role: Some(Role::MailRelay) };
+    let company = Company::new(vec!["10.0.0.0/8".parse().unwrap()], &[], vec![relay], CivilClock::utc());
     let mut engine =
         Engine::new(Arc::new(company), Model::shipped().unwrap(), Settings::default(), InstallKey([3; 16]));
     let mut out = Vec::new();
@@ -171,8 +221,9 @@ fn engine_of(mix: Mix, senders: u32) -> (f64, f64, u64, f64) {
     let mut micros = 0i64;
     for round in 0..3 {
         for sender in 0..senders {
-            micros += mix.step_micros(senders);
-            engine.observe(&delivery(sender, round, micros), &mut out);
+            micros += mix.first_step_micros(senders);
+            let recipient = mix.recipient(round << 40, sender);
+            engine.observe(&mix.delivery(sender, recipient, micros), &mut out);
             if sender % 1_024 == 0 {
                 engine.take_changed(); // as often as the store does
             }
@@ -183,7 +234,8 @@ fn engine_of(mix: Mix, senders: u32) -> (f64, f64, u64, f64) {
         .map(|_| {
             micros += mix.step_micros(senders);
             let drawn = dice.next();
-            delivery(mix.sender(drawn, senders), drawn >> 40, micros)
+            let sender = mix.sender(drawn, senders);
+            mix.delivery(sender, mix.recipient(drawn, sender), micros)
         })
         .collect();
     let began = Instant::now();
