@@ -149,6 +149,13 @@ pub fn serving(command: &mut Command) -> (Ended, SocketAddr) {
     panic!("it ended without a dashboard:\n{}", seen.join("\n"));
 }
 
+impl Drop for Browser {
+    /// A driver that is killed leaves its browser behind; one that is asked to end the session ends it.
+    fn drop(&mut self) {
+        request(self.driver, "DELETE", &format!("/session/{}", self.session), &[], "");
+    }
+}
+
 /// Runs in every page before anything of it: counts what must not happen.
 const WATCHMAN: &str = "
     window.__ran = 0; window.__refused = [];
