@@ -287,8 +287,14 @@ pub struct Opaque {
     pub originator_bytes: u64,
     /// Bytes from the server after STARTTLS.
     pub responder_bytes: u64,
-    /// Times the client sent a run of data large enough to be a message, and was answered.
+    /// Messages that the rhythm of the records tells: ends of data that were answered.
     pub messages_estimated: u32,
+    /// How far the number of messages may lie beside that: other readings of the rhythm that are not much less likely.
+    pub messages_error: u32,
+    /// Forward-paths that seem to have been offered.
+    pub recipients_estimated: u32,
+    /// Forward-paths that seem to have been refused.
+    pub recipients_refused_estimated: u32,
 }
 
 /// How a session ended.

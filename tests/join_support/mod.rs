@@ -67,7 +67,12 @@ pub fn views(mail: &Mail) -> Vec<Observation> {
             opened_at: start().plus_seconds(mail.at - 1.0),
             helo: None,
             tls: Tls::Started,
-            opaque: Some(Opaque { originator_bytes: 5_000, responder_bytes: 900, messages_estimated: 1 }),
+            opaque: Some(Opaque {
+                originator_bytes: 5_000,
+                responder_bytes: 900,
+                messages_estimated: 1,
+                ..Opaque::default()
+            }),
             client_hello: None,
             messages: 0,
             recipients: 0,
