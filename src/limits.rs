@@ -29,6 +29,10 @@ pub const BLOCK_ADDRESSES_MAX: usize = 256;
 pub const SPOOLED_CAPTURE_BYTES_MAX: u64 = 64 << 30;
 /// Largest expansion of a compressed capture; deflate itself ends near 1,032.
 pub const SPOOLED_CAPTURE_RATIO_MAX: u64 = 500;
+/// Turns of one session under TLS that are kept before they are read: what each side said until the other spoke.
+pub const HIDDEN_TURNS_MAX: usize = 512;
+/// Servers of a generation of which the lengths of replies are kept.
+pub const REPLY_SIZES_MAX: usize = 8_192;
 /// Flows with an open connection that are followed at once.
 pub const FLOWS_MAX: usize = 262_144;
 /// Flows without a completed handshake, and closed ones that are remembered against stray packets.

@@ -7,6 +7,7 @@
 //! that no strict end explains belongs to the suspect one, and what followed that are commands.
 
 use super::Outlet;
+use super::opaque::replies::{ReplyKind, dialect_of};
 use super::pending::{MessageEnd, Pending, Sending};
 use super::reply::ReplyLine;
 use super::session::{Mode, Session};
@@ -65,6 +66,7 @@ impl Session {
         if self.greeting_awaited {
             self.greeting_awaited = false;
             self.closing |= code == 554;
+            self.dialect = dialect_of(self.reply.text());
             return;
         }
         match self.pending.front() {
@@ -138,6 +140,9 @@ impl Session {
     /// A command got its reply; with `seen` false, a reply that was not seen.
     pub(super) fn apply(&mut self, what: Pending, seen: bool, outlet: &mut Outlet<'_>) {
         let class = if seen { Some(self.reply.class()) } else { None };
+        if seen && let Some(kind) = self.kind_of_reply(&what) {
+            self.heard.note(kind, self.reply.octets());
+        }
         match what {
             Pending::Hello(name) => {
                 self.chunking = !seen || self.reply.names_chunking();
@@ -199,6 +204,20 @@ impl Session {
             Pending::Auth => self.auth_answered(seen),
             Pending::Missing => self.missing -= 1,
             Pending::Other => {}
+        }
+    }
+
+    /// What the reply is among those whose lengths tell what is said under TLS.
+    fn kind_of_reply(&self, to: &Pending) -> Option<ReplyKind> {
+        match (to, self.reply.class()) {
+            (Pending::Mail(_), 2) => Some(ReplyKind::Mail),
+            (Pending::Recipient(_), 2) => Some(ReplyKind::Recipient),
+            (Pending::Recipient(_), 4 | 5) => Some(ReplyKind::Refused),
+            (Pending::Data, 3) => Some(ReplyKind::GoAhead),
+            (Pending::Data, 5) if !self.transaction.has_recipients() => Some(ReplyKind::NoRecipients),
+            (Pending::EndOfData(_) | Pending::Chunk(Some(_)), 2) => Some(ReplyKind::Queued),
+            (Pending::Quit, 2) => Some(ReplyKind::Bye),
+            _ => None,
         }
     }
 

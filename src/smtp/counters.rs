@@ -52,6 +52,8 @@ pub struct WireCounters {
     pub sessions: u64,
     /// Of these, under TLS.
     pub sessions_tls: u64,
+    /// Servers whose replies' lengths were forgotten because there were too many.
+    pub reply_sizes_forgotten: u64,
     /// Messages whose end-of-data was answered.
     pub transactions: u64,
     /// Of these, accepted.

@@ -42,6 +42,7 @@ use crate::observation::{
 };
 use crate::time::Timestamp;
 pub use counters::WireCounters;
+use opaque::replies;
 use session::Session;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -82,6 +83,8 @@ pub struct Outlet<'a> {
     pub settings: &'a WireSettings,
     /// Octets that all excerpts hold.
     pub held: &'a content::Held,
+    /// How long the replies of servers are.
+    pub replies: &'a mut replies::Servers,
     /// What was found.
     pub out: &'a mut Vec<Observation>,
     /// What is counted.
@@ -126,6 +129,7 @@ pub struct WireRoad {
     table: Table<WireFlow>,
     budget: Budget,
     held: content::Held,
+    replies: replies::Servers,
     counters: WireCounters,
 }
 
@@ -139,6 +143,7 @@ impl WireRoad {
             table: Table::default(),
             budget: Budget::default(),
             held: content::Held::default(),
+            replies: replies::Servers::default(),
             counters: WireCounters::default(),
         }
     }
@@ -237,6 +242,7 @@ impl WireRoad {
             originator_seen,
             settings: &self.settings,
             held: &self.held,
+            replies: &mut self.replies,
             out,
             counters: &mut self.counters,
         };
@@ -416,6 +422,7 @@ impl WireRoad {
             originator_seen: connection.is_seen(Side::Originator),
             settings: &self.settings,
             held: &self.held,
+            replies: &mut self.replies,
             out,
             counters: &mut self.counters,
         };

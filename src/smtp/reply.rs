@@ -12,6 +12,8 @@ pub struct ServerReply {
     code: u16,
     enhanced: Option<EnhancedStatus>,
     text: Vec<u8>,
+    /// Octets of all its lines with their ends.
+    octets: u32,
     open: bool,
     /// A line of it is the keyword of RFC 3030.
     chunking: bool,
@@ -36,7 +38,9 @@ impl ServerReply {
             self.enhanced = None;
             self.text.clear();
             self.chunking = false;
+            self.octets = 0;
         }
+        self.octets = self.octets.saturating_add(line.len() as u32 + 2);
         self.code = code;
         self.open = line.get(3) == Some(&b'-');
         let text = line.get(4..).unwrap_or_default();
@@ -69,6 +73,11 @@ impl ServerReply {
     /// The first digit.
     pub fn class(&self) -> u16 {
         self.code / 100
+    }
+
+    /// Octets of its lines, each with CR and LF.
+    pub fn octets(&self) -> u32 {
+        self.octets
     }
 
     /// The words, without enhanced status, lines joined by a blank.

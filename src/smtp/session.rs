@@ -18,6 +18,7 @@ use super::command::{Command, Secret};
 use super::data::End;
 use super::line::Lines;
 use super::opaque::OpaqueWatch;
+use super::opaque::replies::Heard;
 use super::pending::{MessageEnd, Pending, Sending, Slot};
 use super::reply::ServerReply;
 use super::starttls::begins_tls;
@@ -97,6 +98,10 @@ pub struct Session {
     pub(super) auth: Option<AuthState>,
     pub(super) tls: Tls,
     pub(super) opaque: Option<Box<OpaqueWatch>>,
+    /// Which MTA the server's greeting names.
+    pub(super) dialect: Option<u8>,
+    /// Lengths of its replies.
+    pub(super) heard: Heard,
     /// STARTTLS was asked for, and what the server said was not seen.
     pub(super) starttls_unanswered: bool,
     /// What is said now is for a proxy.
@@ -155,6 +160,8 @@ impl Session {
             auth: None,
             tls: Tls::Clear,
             opaque: None,
+            dialect: None,
+            heard: Heard::default(),
             starttls_unanswered: false,
             proxied: false,
             client_spoke: false,
@@ -226,14 +233,18 @@ impl Session {
         self.answer_none(outlet);
         self.release(outlet);
         self.transaction.abandon(self.responder, outlet);
+        if self.tls == Tls::Clear {
+            outlet.replies.learn(self.responder, &self.heard);
+        }
         if self.client_spoke || self.server_spoke {
+            let client_hello = self.opaque.as_mut().and_then(|opaque| opaque.client_hello());
             let session = crate::observation::Session {
                 responder: self.responder,
                 opened_at: self.opened_at,
                 helo: self.helo.take(),
                 tls: self.tls,
-                opaque: self.opaque.as_ref().map(|opaque| opaque.seen()),
-                client_hello: self.opaque.as_mut().and_then(|opaque| opaque.client_hello()),
+                opaque: self.opaque.take().map(|opaque| opaque.seen()),
+                client_hello,
                 messages: self.messages,
                 recipients: self.recipients,
                 recipients_refused: self.recipients_refused,
@@ -279,7 +290,7 @@ impl Session {
 
     pub(super) fn hear_client(&mut self, bytes: &[u8], outlet: &mut Outlet<'_>) {
         if let Some(opaque) = &mut self.opaque {
-            if self.mode == Mode::Opaque && opaque.seen().originator_bytes == 0 && !begins_tls(bytes) {
+            if self.mode == Mode::Opaque && !opaque.has_begun() && !begins_tls(bytes) {
                 return self.plain_after_starttls(bytes, outlet);
             }
             return opaque.bytes(Side::Originator, bytes);

@@ -13,7 +13,8 @@ use crate::observation::{Oddity, Tls};
 impl Session {
     /// STARTTLS was granted, or TLS began without it.
     pub(super) fn begin_opaque(&mut self, bytes: &[u8], outlet: &Outlet<'_>) {
-        let mut opaque = OpaqueWatch::new(outlet.held);
+        let lengths = outlet.replies.of(self.responder).copied();
+        let mut opaque = OpaqueWatch::new(outlet.held, self.dialect, lengths);
         opaque.bytes(Side::Originator, bytes);
         self.opaque = Some(Box::new(opaque));
         self.tls = Tls::Started;

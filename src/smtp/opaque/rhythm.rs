@@ -1,0 +1,573 @@
+//! ★ What a hidden dialogue most likely was, by how much each side said in turn.
+//!
+//! *In*: [`Turn`]s, and what a server's replies may be long. *Out*: [`Reading`]. *Bound*: the turns given. *Spec*: RFC 5321
+//! section 4.1.4 for the order of commands, RFC 2920 and RFC 3030 for what may be said together; Viterbi 1967.
+//!
+//! SMTP is a small grammar, and its commands are of telling length: DATA is six octets, whoever says it. Each turn is
+//! explained as one of the things a client may say at that point, and weighed by how well its length and that of the answer
+//! fit; the likeliest explanation of the whole session is kept, and what others, little less likely, count differently.
+//!
+//! ```text
+//!  Start ─EHLO─▶ Idle ─MAIL─▶ Mailed ─RCPT─▶ Named ─DATA─▶ Granted ─message─▶ Idle ─QUIT─▶ Over
+//!                  └────────── all of it at once ───────────▲      └─message, QUIT──────▶ Over
+//! ```
+
+use super::replies::{Replies, ReplyKind, Size};
+use std::f64::consts::PI;
+
+/// What the client said until the server answered, and the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Octets of the client's text.
+    pub client_bytes: u32,
+    /// Octets of the server's text.
+    pub server_bytes: u32,
+    /// By how much both may be wrong.
+    pub slack_bytes: u16,
+}
+
+impl Turn {
+    /// Both, one after the other.
+    pub fn and(self, next: Turn) -> Turn {
+        Turn {
+            client_bytes: self.client_bytes.saturating_add(next.client_bytes),
+            server_bytes: self.server_bytes.saturating_add(next.server_bytes),
+            slack_bytes: self.slack_bytes.saturating_add(next.slack_bytes),
+        }
+    }
+}
+
+/// What a dialogue counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Reading {
+    /// Ends of data that were answered.
+    pub messages: u32,
+    /// How far other explanations that are not much less likely lie beside that.
+    pub messages_error: u32,
+    /// Forward-paths offered.
+    pub recipients: u32,
+    /// Of these, refused.
+    pub recipients_refused: u32,
+}
+
+impl Reading {
+    /// Both, one after the other.
+    pub fn and(self, next: Reading) -> Reading {
+        Reading {
+            messages: self.messages.saturating_add(next.messages),
+            messages_error: self.messages_error.saturating_add(next.messages_error),
+            recipients: self.recipients.saturating_add(next.recipients),
+            recipients_refused: self.recipients_refused.saturating_add(next.recipients_refused),
+        }
+    }
+}
+
+/// Where a dialogue stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing was said under TLS.
+    #[default]
+    Start,
+    /// Between two envelopes.
+    Idle,
+    /// MAIL is granted.
+    Mailed,
+    /// At least one RCPT is granted.
+    Named,
+    /// All RCPT so far are refused.
+    Unnamed,
+    /// DATA is granted.
+    Granted,
+    /// QUIT was said.
+    Over,
+}
+
+const STATES: usize = 7;
+/// Answers that come before the client has said all that belongs together part one turn into several: so many are joined.
+const JOINED_MAX: usize = 3;
+/// Logarithm of the probability that a turn is such a part.
+const LN_PART: f64 = -4.5;
+/// An explanation less likely than the best by more than this is given up, nats.
+const BEAM: f64 = 30.0;
+/// Explanations within this of the best make the error, nats: one in twenty.
+const RIVAL: f64 = 3.0;
+/// Share of replies that are none of the usual.
+const STRAY_SHARE: f64 = 0.02;
+/// Spread of these, as a logarithm.
+const STRAY_SPREAD: f64 = 0.9;
+/// What nobody would say.
+const LN_NEVER: f64 = -40.0;
+
+/// One explanation of what was said so far.
+#[derive(Clone, Copy, Debug, PartialEq)]
+struct Path {
+    score: f64,
+    messages: u32,
+    recipients: u32,
+    refused: u32,
+}
+
+/// The best explanation that ends in one state, and the best that counts other messages.
+type Cell = [Option<Path>; 2];
+
+fn offer(cell: &mut Cell, path: Path) {
+    let better = |old: &Option<Path>| old.is_none_or(|old| path.score > old.score);
+    if cell[0].is_some_and(|best| best.messages == path.messages) {
+        if better(&cell[0]) {
+            cell[0] = Some(path);
+        }
+    } else if better(&cell[0]) {
+        cell[1] = cell[0].replace(path);
+    } else if better(&cell[1]) {
+        cell[1] = Some(path);
+    }
+}
+
+/// Reads what was said from a state on, and where it led. The likeliest of a server's likely replies decide.
+pub(super) fn read(from: State, turns: &[Turn], candidates: &[(Replies, f64)]) -> (Reading, State) {
+    let mut ends: Vec<(State, Path)> = Vec::new();
+    for (replies, ln_prior) in candidates {
+        let start = Path { score: *ln_prior, messages: 0, recipients: 0, refused: 0 };
+        ends.extend(explain((from, start), turns, replies));
+    }
+    let best = ends.iter().copied().reduce(|a, b| if b.1.score > a.1.score { b } else { a });
+    let Some((state, best)) = best else { return Default::default() };
+    let rivals = ends.iter().map(|(_, path)| path).filter(|path| path.score >= best.score - RIVAL);
+    let reading = Reading {
+        messages: best.messages,
+        messages_error: rivals.map(|path| path.messages.abs_diff(best.messages)).max().unwrap_or(0),
+        recipients: best.recipients,
+        recipients_refused: best.refused,
+    };
+    (reading, state)
+}
+
+/// All explanations that are worth a look, if a server's replies were these, and where they end.
+fn explain((from, start): (State, Path), turns: &[Turn], replies: &Replies) -> Vec<(State, Path)> {
+    let mut cells = Cells::default();
+    cells[from as usize][0][0] = Some(start);
+    for (at, turn) in turns.iter().enumerate() {
+        let mut joined = [*turn; JOINED_MAX + 1];
+        for more in 1..=JOINED_MAX.min(at) {
+            joined[more] = turns[at - more].and(joined[more - 1]);
+        }
+        cells = step(&cells, &joined, replies);
+    }
+    let ends = ALL.iter().flat_map(|state| {
+        cells[*state as usize][0].into_iter().flatten().map(|path| (*state, path))
+    });
+    ends.map(|(state, path)| (state, Path { score: path.score + ln_end(state), ..path })).collect()
+}
+
+/// Where sessions end: mostly behind QUIT, or where no mail is under way.
+fn ln_end(state: State) -> f64 {
+    match state {
+        State::Over => -0.3,
+        State::Idle => -1.6,
+        _ => -4.0,
+    }
+}
+
+type Cells = [[Cell; JOINED_MAX + 1]; STATES];
+
+fn step(cells: &Cells, joined: &[Turn; JOINED_MAX + 1], replies: &Replies) -> Cells {
+    let scores = cells.iter().flatten().flat_map(|cell| cell[0]).map(|path| path.score);
+    let floor = scores.fold(f64::MIN, f64::max) - BEAM;
+    let mut next = Cells::default();
+    for more in 0..=JOINED_MAX {
+        let said = Said { turn: joined[more], replies };
+        for state in ALL {
+            let cell = cells[state as usize][more];
+            let alive = |path: &Path| path.score >= floor;
+            if !cell[0].as_ref().is_some_and(alive) {
+                continue;
+            }
+            said.from(state, &mut |to, ln, counts| {
+                for path in cell.into_iter().flatten().filter(alive) {
+                    offer(&mut next[to as usize][0], path.counting(ln, counts));
+                }
+            });
+            if more < JOINED_MAX && state != State::Over {
+                for path in cell.into_iter().flatten().filter(alive) {
+                    offer(&mut next[state as usize][more + 1], path.counting(LN_PART, Counts::default()));
+                }
+            }
+        }
+    }
+    next
+}
+
+const ALL: [State; STATES] = [
+    State::Start,
+    State::Idle,
+    State::Mailed,
+    State::Named,
+    State::Unnamed,
+    State::Granted,
+    State::Over,
+];
+
+/// What a turn adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Counts {
+    messages: u32,
+    recipients: u32,
+    refused: u32,
+}
+
+impl Path {
+    fn counting(self, ln: f64, counts: Counts) -> Path {
+        Path {
+            score: self.score + ln,
+            messages: self.messages.saturating_add(counts.messages),
+            recipients: self.recipients.saturating_add(counts.recipients),
+            refused: self.refused.saturating_add(counts.refused),
+        }
+    }
+}
+
+const NOTHING: Counts = Counts { messages: 0, recipients: 0, refused: 0 };
+const MESSAGE: Counts = Counts { messages: 1, ..NOTHING };
+const RECIPIENT: Counts = Counts { recipients: 1, ..NOTHING };
+const REFUSED: Counts = Counts { recipients: 1, refused: 1, ..NOTHING };
+
+/// What follows the envelope in the same turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Close {
+    /// Nothing: the client waits.
+    Open,
+    /// DATA.
+    Data,
+    /// The message itself, as a chunk.
+    Chunk,
+}
+
+/// One turn, and what the server's replies would be long.
+struct Said<'a> {
+    turn: Turn,
+    replies: &'a Replies,
+}
+
+type Tell<'a> = &'a mut dyn FnMut(State, f64, Counts);
+
+impl Said<'_> {
+    /// Everything the turn may have been, from a state: where it leads, its logarithmic likelihood, what it counts.
+    fn from(&self, state: State, tell: Tell) {
+        match state {
+            State::Start => self.from_start(tell),
+            State::Idle => self.from_idle(tell),
+            State::Mailed => {
+                self.recipient(-0.5, -2.3, State::Unnamed, tell);
+                self.envelope(Opening::Recipients, -1.2, tell);
+                self.six(-4.0, State::Idle, tell);
+            }
+            State::Named => {
+                self.recipient(-0.9, -2.8, State::Named, tell);
+                self.envelope(Opening::Recipients, -3.0, tell);
+                self.data(-0.7, tell);
+                self.chunk(-2.5, tell);
+                self.six(-4.5, State::Idle, tell);
+            }
+            State::Unnamed => {
+                self.recipient(-0.9, -1.5, State::Unnamed, tell);
+                self.envelope(Opening::Recipients, -3.0, tell);
+                tell(State::Idle, -3.0 + self.is_six() + self.reply(ReplyKind::NoRecipients), NOTHING);
+                self.six(-1.6, State::Idle, tell);
+                self.quit(-2.3, tell);
+                self.mail(-4.0, tell);
+            }
+            State::Granted => self.message(tell),
+            State::Over => tell(State::Over, -6.0, NOTHING),
+        }
+    }
+
+    fn from_start(&self, tell: Tell) {
+        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
+        tell(State::Idle, -0.1 + ln_normal_of_ln(client, 26.0, 0.4) + ln_normal_of_ln(server, 200.0, 0.7), NOTHING);
+        tell(State::Idle, -7.0 - client.max(1.0).ln() - server.max(1.0).ln(), NOTHING);
+        self.envelope(Opening::Hello, -4.0, tell);
+    }
+
+    fn from_idle(&self, tell: Tell) {
+        self.mail(-1.6, tell);
+        self.envelope(Opening::Mail, -0.9, tell);
+        self.quit(-1.6, tell);
+        self.six(-3.0, State::Idle, tell);
+        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
+        // AUTH, VRFY, a second EHLO, or a command the server does not know.
+        let other = ln_normal_of_ln(client, 30.0, 0.7) + ln_normal_of_ln(server, 60.0, 1.0);
+        tell(State::Idle, -4.5 + other, NOTHING);
+    }
+
+    /// MAIL alone.
+    fn mail(&self, ln: f64, tell: Tell) {
+        let client = ln + ln_normal_of_ln(f64::from(self.turn.client_bytes), MAIL_BYTES, MAIL_SPREAD);
+        tell(State::Mailed, client + self.echoed(ReplyKind::Mail, 1.0), NOTHING);
+        tell(State::Idle, client - 4.0 + self.reply(ReplyKind::Refused), NOTHING);
+    }
+
+    /// RCPT alone.
+    fn recipient(&self, ln_granted: f64, ln_refused: f64, refused: State, tell: Tell) {
+        let client = ln_recipients(1.0, f64::from(self.turn.client_bytes));
+        tell(State::Named, client + ln_granted + self.echoed(ReplyKind::Recipient, 1.0), RECIPIENT);
+        tell(refused, client + ln_refused + self.reply(ReplyKind::Refused), REFUSED);
+    }
+
+    /// DATA alone.
+    fn data(&self, ln: f64, tell: Tell) {
+        tell(State::Granted, ln + self.is_six() + self.reply(ReplyKind::GoAhead), NOTHING);
+        tell(State::Idle, ln - 5.0 + self.is_six() + self.reply(ReplyKind::Refused), NOTHING);
+    }
+
+    /// The last chunk of a message, behind an envelope that was answered.
+    fn chunk(&self, ln: f64, tell: Tell) {
+        let client = ln + ln_message(f64::from(self.turn.client_bytes));
+        tell(State::Idle, client + self.reply(ReplyKind::Queued), MESSAGE);
+        tell(State::Over, client - 1.5 + self.sum(&[ReplyKind::Queued, ReplyKind::Bye]), MESSAGE);
+        tell(State::Idle, client - 3.5 + self.reply(ReplyKind::Refused), MESSAGE);
+    }
+
+    /// The message after DATA, alone or with QUIT behind it.
+    fn message(&self, tell: Tell) {
+        let client = ln_message(f64::from(self.turn.client_bytes));
+        tell(State::Idle, client - 0.4 + self.reply(ReplyKind::Queued), MESSAGE);
+        tell(State::Over, client - 1.4 + self.sum(&[ReplyKind::Queued, ReplyKind::Bye]), MESSAGE);
+        tell(State::Idle, client - 3.0 + self.reply(ReplyKind::Refused), MESSAGE);
+    }
+
+    fn quit(&self, ln: f64, tell: Tell) {
+        tell(State::Over, ln + self.is_six() + self.reply(ReplyKind::Bye), NOTHING);
+    }
+
+    /// RSET or NOOP: six octets too.
+    fn six(&self, ln: f64, to: State, tell: Tell) {
+        tell(to, ln + self.is_six() + self.reply(ReplyKind::Mail), NOTHING);
+    }
+
+    fn is_six(&self) -> f64 {
+        let off = f64::from(self.turn.client_bytes) - 6.0;
+        if off.abs() <= f64::from(self.turn.slack_bytes) { -f64::from(1 + 2 * self.turn.slack_bytes).ln() } else { LN_NEVER }
+    }
+
+    fn reply(&self, kind: ReplyKind) -> f64 {
+        self.sum(&[kind])
+    }
+
+    fn sum(&self, kinds: &[ReplyKind]) -> f64 {
+        let sizes = kinds.iter().map(|kind| self.replies.of(*kind));
+        let (mean, variance) = sizes.fold((0.0, 0.0), |(mean, variance), size| {
+            (mean + f64::from(size.mean), variance + f64::from(size.deviation).powi(2))
+        });
+        self.answered(mean, variance)
+    }
+
+    /// A reply that may repeat the address of the command.
+    fn echoed(&self, kind: ReplyKind, share: f64) -> f64 {
+        let Size { mean, deviation } = self.replies.of(kind);
+        let echo = if self.replies.echoes { share * f64::from(self.turn.client_bytes) } else { 0.0 };
+        self.answered(f64::from(mean) + echo, f64::from(deviation).powi(2))
+    }
+
+    /// How well the server's octets fit replies of so many, now and then of any.
+    fn answered(&self, mean: f64, variance: f64) -> f64 {
+        let seen = f64::from(self.turn.server_bytes);
+        let variance = variance + 0.05 + f64::from(self.turn.slack_bytes).powi(2);
+        let usual = (1.0 - STRAY_SHARE) * normal(seen - mean, variance);
+        let stray = STRAY_SHARE * ln_normal_of_ln(seen, mean, STRAY_SPREAD).exp();
+        (usual + stray).max(f64::MIN_POSITIVE).ln()
+    }
+}
+
+/// How an envelope begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// EHLO in front of it.
+    Hello,
+    /// MAIL.
+    Mail,
+    /// MAIL was granted before.
+    Recipients,
+}
+
+/// Length of a MAIL command, and its spread as a logarithm.
+const MAIL_BYTES: f64 = 50.0;
+const MAIL_SPREAD: f64 = 0.35;
+/// Length of a RCPT command.
+const RECIPIENT_BYTES: f64 = 35.0;
+/// The same with the original recipient behind it (RFC 3461 section 4.2).
+const RECIPIENT_ORIGINAL_BYTES: f64 = 70.0;
+const RECIPIENT_SPREAD: f64 = 0.3;
+/// No RCPT command is shorter.
+const RECIPIENT_BYTES_MIN: f64 = 14.0;
+/// No reply is shorter, with its line end.
+const REPLY_BYTES_MIN: f64 = 5.0;
+/// So many numbers of recipients are tried for an envelope at the most.
+const TRIED_MAX: u32 = 64;
+
+impl Said<'_> {
+    /// Several commands at once, of which at least one is RCPT.
+    fn envelope(&self, opening: Opening, ln: f64, tell: Tell) {
+        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
+        let recipients_max = (client / RECIPIENT_BYTES_MIN).min(server / REPLY_BYTES_MIN).floor() as u32;
+        let stride = (recipients_max / TRIED_MAX).max(1);
+        for recipients in (1..=recipients_max).step_by(stride as usize) {
+            for (close, ln_close) in [(Close::Data, -0.4), (Close::Open, -2.0), (Close::Chunk, -2.0)] {
+                // A single RCPT is told of where it is the usual.
+                if opening == Opening::Recipients && close == Close::Open && recipients == 1 {
+                    continue;
+                }
+                let envelope = Envelope { opening, close, recipients };
+                let said = envelope.ln_said(client);
+                if said > -BEAM {
+                    self.answers(&envelope, ln + ln_close + said - f64::from(stride).recip().ln(), tell);
+                }
+            }
+        }
+    }
+
+    /// What the server may have answered to an envelope: how many it refused.
+    fn answers(&self, envelope: &Envelope, ln: f64, tell: Tell) {
+        let recipients = envelope.recipients;
+        let (granted, refused) = (self.replies.of(ReplyKind::Recipient), self.replies.of(ReplyKind::Refused));
+        let echo = if self.replies.echoes { envelope.recipient_bytes(f64::from(self.turn.client_bytes)) } else { 0.0 };
+        let granted_mean = f64::from(granted.mean) + echo;
+        // How many refusals would make up for what is more than all granted.
+        let (all, _) = self.expected(envelope, 0, granted_mean);
+        let per_refusal = f64::from(refused.mean) - granted_mean;
+        let excess = if per_refusal.abs() < 1.0 { 0.0 } else { (f64::from(self.turn.server_bytes) - all) / per_refusal };
+        let likely = excess.clamp(0.0, f64::from(recipients)).round() as u32;
+        let mut tried = [0, recipients, likely.saturating_sub(1), likely, (likely + 1).min(recipients)];
+        tried.sort_unstable();
+        let mut last = None;
+        for refused in tried {
+            if last.replace(refused) == Some(refused) {
+                continue;
+            }
+            let (mean, variance) = self.expected(envelope, refused, granted_mean);
+            let score = ln + ln_refused(recipients, refused) + self.answered(mean, variance);
+            let none = refused == recipients;
+            let (to, messages) = match envelope.close {
+                Close::Open if none => (State::Unnamed, 0),
+                Close::Open => (State::Named, 0),
+                Close::Data if !none => (State::Granted, 0),
+                Close::Chunk if !none => (State::Idle, 1),
+                Close::Data | Close::Chunk => (State::Idle, 0),
+            };
+            tell(to, score, Counts { messages, recipients, refused });
+        }
+    }
+
+    /// Mean and variance of the answer to an envelope.
+    fn expected(&self, envelope: &Envelope, refused: u32, granted_mean: f64) -> (f64, f64) {
+        let granted = f64::from(envelope.recipients - refused);
+        let refused = f64::from(refused);
+        let of = |kind| {
+            let Size { mean, deviation } = self.replies.of(kind);
+            (f64::from(mean), f64::from(deviation))
+        };
+        // Replies of one kind have the same words: their lengths err together.
+        let mut parts = vec![(granted * granted_mean, granted * of(ReplyKind::Recipient).1)];
+        let (mean, deviation) = of(ReplyKind::Refused);
+        parts.push((refused * mean, refused * deviation));
+        if envelope.opening != Opening::Recipients {
+            let (mean, deviation) = of(ReplyKind::Mail);
+            let echo = if self.replies.echoes { MAIL_BYTES } else { 0.0 };
+            parts.push((mean + echo, deviation + echo * MAIL_SPREAD));
+        }
+        if envelope.opening == Opening::Hello {
+            parts.push((200.0, 120.0));
+        }
+        match (envelope.close, granted > 0.0) {
+            (Close::Open, _) => {}
+            (Close::Data, true) => parts.push(of(ReplyKind::GoAhead)),
+            (Close::Chunk, true) => parts.push(of(ReplyKind::Queued)),
+            (Close::Data | Close::Chunk, false) => parts.push(of(ReplyKind::NoRecipients)),
+        }
+        parts.iter().fold((0.0, 0.0), |(mean, variance), part| (mean + part.0, variance + part.1 * part.1))
+    }
+}
+
+/// Several commands said at once.
+struct Envelope {
+    opening: Opening,
+    close: Close,
+    recipients: u32,
+}
+
+impl Envelope {
+    /// Octets beside the RCPT commands and a message.
+    fn others_bytes(&self) -> f64 {
+        let opening = match self.opening {
+            Opening::Hello => 26.0 + MAIL_BYTES,
+            Opening::Mail => MAIL_BYTES,
+            Opening::Recipients => 0.0,
+        };
+        opening + match self.close {
+            Close::Open => 0.0,
+            Close::Data => 6.0,
+            Close::Chunk => 14.0,
+        }
+    }
+
+    /// Octets of one RCPT command, by how much was said.
+    fn recipient_bytes(&self, client: f64) -> f64 {
+        match self.close {
+            Close::Chunk => RECIPIENT_BYTES,
+            _ => ((client - self.others_bytes()) / f64::from(self.recipients)).max(RECIPIENT_BYTES_MIN),
+        }
+    }
+
+    /// Logarithm of how likely a client says so many recipients, in so many octets.
+    fn ln_said(&self, client: f64) -> f64 {
+        let recipients = f64::from(self.recipients);
+        let spread = if self.opening == Opening::Recipients { 1.0 } else { MAIL_BYTES * MAIL_SPREAD };
+        let number = -0.7 - 1.3 * recipients.ln();
+        let rest = client - self.others_bytes();
+        number + match self.close {
+            Close::Chunk => ln_message(rest - recipients * RECIPIENT_BYTES),
+            _ => ln_recipients_beside(recipients, rest, spread),
+        }
+    }
+}
+
+/// Logarithm of the share of envelopes in which so many recipients are refused.
+fn ln_refused(recipients: u32, refused: u32) -> f64 {
+    match refused {
+        0 => -0.1,
+        all if all == recipients => -3.0,
+        _ => -3.0 - f64::from(recipients - 1).max(1.0).ln(),
+    }
+}
+
+/// Logarithmic likelihood of the octets of so many RCPT commands.
+fn ln_recipients(recipients: f64, client: f64) -> f64 {
+    ln_recipients_beside(recipients, client, 0.0)
+}
+
+/// The same beside something of which the length is known to within `spread`. Addresses of one envelope are alike: their
+/// lengths err together.
+fn ln_recipients_beside(recipients: f64, client: f64, spread: f64) -> f64 {
+    let of = |bytes: f64| {
+        let variance = (recipients * bytes * RECIPIENT_SPREAD).powi(2) + spread * spread;
+        normal(client - recipients * bytes, variance)
+    };
+    (0.7 * of(RECIPIENT_BYTES) + 0.3 * of(RECIPIENT_ORIGINAL_BYTES)).max(f64::MIN_POSITIVE).ln()
+}
+
+/// Logarithmic likelihood of the octets of a message: from a line to an attachment.
+fn ln_message(bytes: f64) -> f64 {
+    ln_normal_of_ln(bytes, 5_000.0, 1.9)
+}
+
+fn normal(off: f64, variance: f64) -> f64 {
+    (-0.5 * off * off / variance).exp() / (2.0 * PI * variance).sqrt()
+}
+
+/// Logarithm of the density of a size whose logarithm is normal about `median`.
+fn ln_normal_of_ln(size: f64, median: f64, spread: f64) -> f64 {
+    if size < 1.0 {
+        return LN_NEVER;
+    }
+    let off = (size / median).ln() / spread;
+    -0.5 * off * off - (size * spread * (2.0 * PI).sqrt()).ln()
+}
