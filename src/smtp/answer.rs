@@ -12,6 +12,7 @@ use super::pending::{MessageEnd, Pending, Sending};
 use super::reply::ReplyLine;
 use super::session::{Mode, Session};
 use super::transaction::Outcome;
+use crate::mail::ReversePath;
 use crate::observation::{Oddity, Tls};
 
 impl Session {
@@ -140,8 +141,8 @@ impl Session {
     /// A command got its reply; with `seen` false, a reply that was not seen.
     pub(super) fn apply(&mut self, what: Pending, seen: bool, outlet: &mut Outlet<'_>) {
         let class = if seen { Some(self.reply.class()) } else { None };
-        if seen && let Some(kind) = self.kind_of_reply(&what) {
-            self.heard.note(kind, self.reply.octets());
+        if seen && let Some((kind, address)) = self.kind_of_reply(&what) {
+            self.heard.note(kind, self.reply.octets(), address);
         }
         match what {
             Pending::Hello(name) => {
@@ -207,16 +208,22 @@ impl Session {
         }
     }
 
-    /// What the reply is among those whose lengths tell what is said under TLS.
-    fn kind_of_reply(&self, to: &Pending) -> Option<ReplyKind> {
+    /// What the reply is among those whose lengths tell what is said under TLS, and the octets of the command's address.
+    fn kind_of_reply(&self, to: &Pending) -> Option<(ReplyKind, usize)> {
+        let none = |kind| Some((kind, 0));
         match (to, self.reply.class()) {
-            (Pending::Mail(_), 2) => Some(ReplyKind::Mail),
-            (Pending::Recipient(_), 2) => Some(ReplyKind::Recipient),
-            (Pending::Recipient(_), 4 | 5) => Some(ReplyKind::Refused),
-            (Pending::Data, 3) => Some(ReplyKind::GoAhead),
-            (Pending::Data, 5) if !self.transaction.has_recipients() => Some(ReplyKind::NoRecipients),
-            (Pending::EndOfData(_) | Pending::Chunk(Some(_)), 2) => Some(ReplyKind::Queued),
-            (Pending::Quit, 2) => Some(ReplyKind::Bye),
+            (Pending::Mail(ReversePath::Mailbox(from)), 2) => {
+                Some((ReplyKind::Mail, from.address().as_bytes().len()))
+            }
+            (Pending::Recipient(Some(to)), 2) => Some((ReplyKind::Recipient, to.address().as_bytes().len())),
+            (Pending::Recipient(Some(to)), 4 | 5) => Some((ReplyKind::Refused, to.address().as_bytes().len())),
+            (Pending::Data, 3) => none(ReplyKind::GoAhead),
+            (Pending::Data, 5) if !self.transaction.has_recipients() => none(ReplyKind::NoRecipients),
+            (Pending::EndOfData(_), 2) => none(ReplyKind::Queued),
+            (Pending::Chunk(Some(_)), 2) => none(ReplyKind::LastChunk),
+            (Pending::Chunk(None), 2) => none(ReplyKind::Chunk),
+            (Pending::Reset, 2) => none(ReplyKind::Reset),
+            (Pending::Quit, 2) => none(ReplyKind::Bye),
             _ => None,
         }
     }

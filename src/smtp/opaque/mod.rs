@@ -197,6 +197,7 @@ impl OpaqueWatch {
         if self.turn.server_bytes > 0 {
             self.close_turn();
         }
+        if std::env::var_os("PT").is_some() { eprintln!("DBG {:?} {:?} {:?} {}", self.dialect, self.protection.map(|p| p.overhead_bytes), self.lengths.is_some(), self.turns.iter().map(|t| format!("{}>{} ", t.client_bytes, t.server_bytes)).collect::<String>()); }
         self.read_turns();
         let Reading { messages, messages_error, recipients, recipients_refused } = self.read.0;
         Opaque {

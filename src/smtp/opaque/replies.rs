@@ -15,10 +15,8 @@ pub struct Size {
     pub mean: f32,
     /// Standard deviation; 0 where the words never change.
     pub deviation: f32,
-}
-
-const fn size(mean: f32, deviation: f32) -> Size {
-    Size { mean, deviation }
+    /// Whether it repeats the address of the command: it is longer by that.
+    pub echoes: bool,
 }
 
 /// Replies that tell what became of mail.
@@ -30,8 +28,14 @@ pub enum ReplyKind {
     Recipient,
     /// DATA is granted.
     GoAhead,
-    /// The message is taken.
+    /// The message after DATA is taken.
     Queued,
+    /// The last chunk of a message is taken, and the message with it.
+    LastChunk,
+    /// A chunk before the last is taken.
+    Chunk,
+    /// RSET.
+    Reset,
     /// QUIT.
     Bye,
     /// RCPT is refused.
@@ -41,14 +45,12 @@ pub enum ReplyKind {
 }
 
 /// Number of kinds.
-pub const REPLY_KINDS: usize = 7;
+pub const REPLY_KINDS: usize = 10;
 
 /// Lengths of one server's replies.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Replies {
     sizes: [Size; REPLY_KINDS],
-    /// Whether the replies to MAIL and RCPT repeat the address: they are longer by it.
-    pub echoes: bool,
 }
 
 impl Replies {
@@ -58,119 +60,67 @@ impl Replies {
     }
 }
 
-/// What a server is that says so in its greeting: words of it, and its replies in the order of [`ReplyKind`].
+/// What a server is that says so in its greeting.
 struct Dialect {
+    /// Words of the greeting.
     words: &'static [u8],
     replies: Replies,
 }
 
+/// A dialect by its words, the mean and deviation of each kind of reply, and which kinds repeat the address.
+const fn dialect(
+    words: &'static [u8],
+    sizes: [(f32, f32); REPLY_KINDS],
+    echoes: &[ReplyKind],
+) -> Dialect {
+    let mut replies = Replies { sizes: [Size { mean: 0.0, deviation: 0.0, echoes: false }; REPLY_KINDS] };
+    let mut kind = 0;
+    while kind < REPLY_KINDS {
+        replies.sizes[kind].mean = sizes[kind].0;
+        replies.sizes[kind].deviation = sizes[kind].1;
+        kind += 1;
+    }
+    let mut at = 0;
+    while at < echoes.len() {
+        replies.sizes[echoes[at] as usize].echoes = true;
+        at += 1;
+    }
+    Dialect { words, replies }
+}
+
+/// Kinds of replies in the order of [`ReplyKind`]: MAIL, RCPT, DATA; the message by DATA, by its last chunk, a chunk
+/// before; RSET, QUIT; a refusal, and DATA without a recipient.
+#[rustfmt::skip]
 const DIALECTS: [Dialect; 7] = [
-    Dialect {
-        words: b"Postfix",
-        replies: Replies {
-            sizes: [
-                size(14.0, 0.0),
-                size(14.0, 0.0),
-                size(37.0, 0.0),
-                size(41.0, 3.0),
-                size(15.0, 0.0),
-                size(95.0, 25.0),
-                size(41.0, 1.0),
-            ],
-            echoes: false,
-        },
-    },
-    Dialect {
-        words: b"Exim",
-        replies: Replies {
-            sizes: [
-                size(8.0, 0.0),
-                size(14.0, 0.0),
-                size(56.0, 0.0),
-                size(33.0, 4.0),
-                size(43.0, 10.0),
-                size(50.0, 25.0),
-                size(46.0, 3.0),
-            ],
-            echoes: false,
-        },
-    },
-    Dialect {
-        words: b"OpenSMTPD",
-        replies: Replies {
-            sizes: [
-                size(14.0, 0.0),
-                size(50.0, 0.0),
-                size(50.0, 0.0),
-                size(49.0, 2.0),
-                size(15.0, 0.0),
-                size(50.0, 15.0),
-                size(40.0, 10.0),
-            ],
-            echoes: false,
-        },
-    },
-    Dialect {
-        words: b"Sendmail",
-        replies: Replies {
-            sizes: [
-                size(8.0, 5.0),
-                size(18.0, 3.0),
-                size(45.0, 8.0),
-                size(56.0, 3.0),
-                size(45.0, 10.0),
-                size(52.0, 10.0),
-                size(38.0, 6.0),
-            ],
-            echoes: true,
-        },
-    },
-    Dialect {
-        words: b"Microsoft ESMTP",
-        replies: Replies {
-            sizes: [
-                size(21.0, 0.0),
-                size(24.0, 0.0),
-                size(46.0, 0.0),
-                size(170.0, 40.0),
-                size(48.0, 8.0),
-                size(100.0, 30.0),
-                size(35.0, 8.0),
-            ],
-            echoes: false,
-        },
-    },
-    Dialect {
-        words: b"gsmtp",
-        replies: Replies {
-            sizes: [
-                size(62.0, 8.0),
-                size(62.0, 8.0),
-                size(62.0, 8.0),
-                size(75.0, 10.0),
-                size(75.0, 10.0),
-                size(350.0, 90.0),
-                size(70.0, 15.0),
-            ],
-            echoes: false,
-        },
-    },
-    // A server of which nothing is known; it names itself by nothing.
-    Dialect {
-        words: b"",
-        replies: Replies {
-            sizes: [
-                size(22.0, 11.0),
-                size(24.0, 11.0),
-                size(42.0, 10.0),
-                size(48.0, 18.0),
-                size(30.0, 15.0),
-                size(80.0, 40.0),
-                size(42.0, 14.0),
-            ],
-            echoes: false,
-        },
-    },
+    dialect(b"Postfix", [
+        (14.0, 0.0), (14.0, 0.0), (37.0, 0.0), (42.0, 3.0), (54.0, 3.0), (25.0, 1.0),
+        (14.0, 0.0), (15.0, 0.0), (75.0, 20.0), (38.0, 0.5),
+    ], &[ReplyKind::Refused]),
+    dialect(b"Exim", [
+        (8.0, 0.0), (14.0, 0.0), (56.0, 0.0), (31.0, 4.0), (65.0, 5.0), (30.0, 1.5),
+        (14.0, 0.0), (42.0, 8.0), (55.0, 25.0), (125.0, 45.0),
+    ], &[]),
+    dialect(b"OpenSMTPD", [
+        (14.0, 0.0), (51.0, 0.0), (50.0, 0.0), (50.0, 1.0), (50.0, 5.0), (40.0, 10.0),
+        (23.0, 0.0), (15.0, 0.0), (27.0, 6.0), (50.0, 15.0),
+    ], &[ReplyKind::Refused]),
+    dialect(b"Sendmail", [
+        (27.0, 3.0), (30.0, 3.0), (45.0, 8.0), (56.0, 3.0), (60.0, 10.0), (40.0, 10.0),
+        (23.0, 1.0), (46.0, 10.0), (30.0, 8.0), (38.0, 6.0),
+    ], &[ReplyKind::Mail, ReplyKind::Recipient, ReplyKind::Refused]),
+    dialect(b"Microsoft ESMTP", [
+        (21.0, 0.0), (24.0, 0.0), (46.0, 0.0), (170.0, 40.0), (170.0, 40.0), (45.0, 10.0),
+        (21.0, 2.0), (48.0, 8.0), (100.0, 30.0), (35.0, 8.0),
+    ], &[]),
+    dialect(b"gsmtp", [
+        (62.0, 8.0), (62.0, 8.0), (62.0, 8.0), (75.0, 10.0), (75.0, 10.0), (62.0, 15.0),
+        (62.0, 8.0), (75.0, 10.0), (350.0, 90.0), (70.0, 15.0),
+    ], &[]),
+    // A server of which nothing is known names itself by nothing.
+    dialect(b"", [
+        (22.0, 11.0), (24.0, 11.0), (42.0, 10.0), (48.0, 18.0), (58.0, 18.0), (35.0, 12.0),
+        (20.0, 8.0), (30.0, 15.0), (80.0, 35.0), (45.0, 15.0),
+    ], &[]),
 ];
 
 /// Which MTA a server says it is: a place in the table of dialects.
@@ -206,14 +156,16 @@ pub fn candidates(dialect: Option<u8>, learned: Option<&Lengths>) -> Vec<(Replie
     list
 }
 
-/// Lengths of the replies of one session in clear, the last of each kind, octets; 0 where none was seen.
+/// Lengths of the replies of one session in clear, the last of each kind, octets, each with that of the address in the
+/// command; 0 where none was seen.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Heard([u16; REPLY_KINDS]);
+pub struct Heard([(u16, u16); REPLY_KINDS]);
 
 impl Heard {
-    /// Takes a reply.
-    pub fn note(&mut self, kind: ReplyKind, octets: u32) {
-        self.0[kind as usize] = octets.try_into().unwrap_or(u16::MAX);
+    /// Takes a reply, and the octets of the address that it may repeat.
+    pub fn note(&mut self, kind: ReplyKind, octets: u32, address: usize) {
+        let bounded = |octets: usize| octets.try_into().unwrap_or(u16::MAX);
+        self.0[kind as usize] = (bounded(octets as usize), bounded(address));
     }
 }
 
@@ -223,12 +175,27 @@ pub struct Lengths {
     kinds: [Learned; REPLY_KINDS],
 }
 
-/// Mean and spread of one kind.
+/// Mean and spread of one kind: of the whole reply, and of what it is longer than the address.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 struct Learned {
     count: u16,
+    whole: Moments,
+    beyond: Moments,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+struct Moments {
     mean: f32,
     variance: f32,
+}
+
+impl Moments {
+    /// Welford's, with weights (West 1979).
+    fn note(&mut self, value: f32, weight: f32) {
+        let off = value - self.mean;
+        self.mean += weight * off;
+        self.variance = (1.0 - weight) * (self.variance + weight * off * off);
+    }
 }
 
 /// Weight of one more reply, once many were seen: servers are updated and change their words.
@@ -238,21 +205,26 @@ const KNOWN_FROM: u16 = 2;
 
 impl Lengths {
     fn note(&mut self, heard: &Heard) {
-        for (learned, octets) in self.kinds.iter_mut().zip(heard.0).filter(|(_, octets)| *octets > 0) {
+        for (learned, (octets, address)) in self.kinds.iter_mut().zip(heard.0).filter(|(_, heard)| heard.0 > 0) {
             learned.count = learned.count.saturating_add(1);
             let weight = (1.0 / f32::from(learned.count)).max(WEIGHT_MIN);
-            let off = f32::from(octets) - learned.mean;
-            learned.mean += weight * off;
-            // Welford's, with weights (West 1979).
-            learned.variance = (1.0 - weight) * (learned.variance + weight * off * off);
+            learned.whole.note(f32::from(octets), weight);
+            learned.beyond.note(f32::from(octets) - f32::from(address), weight);
         }
     }
 
+    /// What was learned, and for the rest what is usual.
     fn replies(&self, otherwise: &Dialect) -> Replies {
         let mut replies = otherwise.replies;
         for (size, learned) in replies.sizes.iter_mut().zip(&self.kinds) {
             if learned.count >= KNOWN_FROM {
-                *size = Size { mean: learned.mean, deviation: learned.variance.max(0.0).sqrt() };
+                // Addresses differ: where the rest differs less than the whole, the address is in it.
+                let echoes = learned.beyond.variance < learned.whole.variance;
+                let Moments { mean, variance } = if echoes { learned.beyond } else { learned.whole };
+                // Few alike may be so by chance.
+                let count = f32::from(learned.count);
+                let doubt = 2.0 * size.deviation * size.deviation / (count * (count + 1.0));
+                *size = Size { mean, deviation: (variance.max(0.0) + doubt).sqrt(), echoes };
             }
         }
         replies
@@ -313,23 +285,26 @@ mod tests {
     fn lengths_are_learned_and_outweigh_the_built_in_words() {
         let mut servers = Servers::default();
         let server = "192.0.2.1".parse().unwrap();
-        for octets in [80, 100] {
+        for address in [20, 31, 25] {
             let mut session = Heard::default();
-            session.note(ReplyKind::Recipient, 30);
-            session.note(ReplyKind::Refused, octets);
+            session.note(ReplyKind::Recipient, 30, address);
+            session.note(ReplyKind::Refused, 60 + address as u32, address);
             servers.learn(server, &session);
         }
         let (replies, ln_prior) = candidates(dialect_of(b"ESMTP Postfix"), servers.of(server))[0];
-        assert_eq!((replies.of(ReplyKind::Recipient), ln_prior), (size(30.0, 0.0), LN_LEARNED));
-        assert_eq!(replies.of(ReplyKind::Refused), size(90.0, 10.0));
-        assert_eq!(replies.of(ReplyKind::GoAhead), size(37.0, 0.0), "never seen: as its MTA has it");
+        let size = |mean, echoes| Size { mean, deviation: 0.0, echoes };
+        assert_eq!((replies.of(ReplyKind::Recipient), ln_prior), (size(30.0, false), LN_LEARNED));
+        let refused = replies.of(ReplyKind::Refused);
+        assert_eq!((refused.mean, refused.echoes), (60.0, true));
+        assert!((5.0..10.0).contains(&refused.deviation), "three alike are not sure: {refused:?}");
+        assert_eq!(replies.of(ReplyKind::GoAhead), size(37.0, false), "never seen: as its MTA has it");
         assert_eq!(candidates(None, None).len(), DIALECTS.len());
     }
 
     #[test]
     fn more_servers_than_are_kept_push_out_the_oldest() {
         let mut session = Heard::default();
-        session.note(ReplyKind::Mail, 14);
+        session.note(ReplyKind::Mail, 14, 20);
         let mut servers = Servers::default();
         for number in 0..2 * limits::REPLY_SIZES_MAX as u32 + 1 {
             servers.learn(IpAddr::from(number.to_be_bytes()), &session);

@@ -86,15 +86,15 @@ const STATES: usize = 7;
 /// Answers that come before the client has said all that belongs together part one turn into several: so many are joined.
 const JOINED_MAX: usize = 3;
 /// Logarithm of the probability that a turn is such a part.
-const LN_PART: f64 = -4.5;
+const LN_PART: f64 = -3.0;
 /// An explanation less likely than the best by more than this is given up, nats.
 const BEAM: f64 = 30.0;
 /// Explanations within this of the best make the error, nats: one in twenty.
 const RIVAL: f64 = 3.0;
 /// Share of replies that are none of the usual.
-const STRAY_SHARE: f64 = 0.02;
+const STRAY_SHARE: f64 = 0.005;
 /// Spread of these, as a logarithm.
-const STRAY_SPREAD: f64 = 0.9;
+const STRAY_SPREAD: f64 = 0.8;
 /// What nobody would say.
 const LN_NEVER: f64 = -40.0;
 
@@ -127,8 +127,10 @@ fn offer(cell: &mut Cell, path: Path) {
 pub(super) fn read(from: State, turns: &[Turn], candidates: &[(Replies, f64)]) -> (Reading, State) {
     let mut ends: Vec<(State, Path)> = Vec::new();
     for (replies, ln_prior) in candidates {
-        let start = Path { score: *ln_prior, messages: 0, recipients: 0, refused: 0 };
-        ends.extend(explain((from, start), turns, replies));
+        for (habit, ln_habit) in HABITS {
+            let start = Path { score: ln_prior + ln_habit, messages: 0, recipients: 0, refused: 0 };
+            ends.extend(explain((from, start), turns, (replies, habit)));
+        }
     }
     let best = ends.iter().copied().reduce(|a, b| if b.1.score > a.1.score { b } else { a });
     let Some((state, best)) = best else { return Default::default() };
@@ -143,7 +145,7 @@ pub(super) fn read(from: State, turns: &[Turn], candidates: &[(Replies, f64)]) -
 }
 
 /// All explanations that are worth a look, if a server's replies were these, and where they end.
-fn explain((from, start): (State, Path), turns: &[Turn], replies: &Replies) -> Vec<(State, Path)> {
+fn explain((from, start): (State, Path), turns: &[Turn], speakers: (&Replies, &Habit)) -> Vec<(State, Path)> {
     let mut cells = Cells::default();
     cells[from as usize][0][0] = Some(start);
     for (at, turn) in turns.iter().enumerate() {
@@ -151,7 +153,7 @@ fn explain((from, start): (State, Path), turns: &[Turn], replies: &Replies) -> V
         for more in 1..=JOINED_MAX.min(at) {
             joined[more] = turns[at - more].and(joined[more - 1]);
         }
-        cells = step(&cells, &joined, replies);
+        cells = step(&cells, &joined, speakers);
     }
     let ends = ALL.iter().flat_map(|state| {
         cells[*state as usize][0].into_iter().flatten().map(|path| (*state, path))
@@ -170,12 +172,12 @@ fn ln_end(state: State) -> f64 {
 
 type Cells = [[Cell; JOINED_MAX + 1]; STATES];
 
-fn step(cells: &Cells, joined: &[Turn; JOINED_MAX + 1], replies: &Replies) -> Cells {
+fn step(cells: &Cells, joined: &[Turn; JOINED_MAX + 1], (replies, habit): (&Replies, &Habit)) -> Cells {
     let scores = cells.iter().flatten().flat_map(|cell| cell[0]).map(|path| path.score);
     let floor = scores.fold(f64::MIN, f64::max) - BEAM;
     let mut next = Cells::default();
     for more in 0..=JOINED_MAX {
-        let said = Said { turn: joined[more], replies };
+        let said = Said { turn: joined[more], replies, habit };
         for state in ALL {
             let cell = cells[state as usize][more];
             let alive = |path: &Path| path.score >= floor;
@@ -188,8 +190,11 @@ fn step(cells: &Cells, joined: &[Turn; JOINED_MAX + 1], replies: &Replies) -> Ce
                 }
             });
             if more < JOINED_MAX && state != State::Over {
+                // Where a whole is cut, is as likely here as there.
+                let [client, server] = [joined[0].client_bytes, joined[0].server_bytes].map(f64::from);
+                let ln = LN_PART - client.max(1.0).ln() - server.max(1.0).ln();
                 for path in cell.into_iter().flatten().filter(alive) {
-                    offer(&mut next[state as usize][more + 1], path.counting(LN_PART, Counts::default()));
+                    offer(&mut next[state as usize][more + 1], path.counting(ln, NOTHING));
                 }
             }
         }
@@ -238,14 +243,35 @@ enum Close {
     Open,
     /// DATA.
     Data,
-    /// The message itself, as a chunk.
+    /// A chunk of the message, not its last.
     Chunk,
+    /// The whole message as a chunk.
+    LastChunk,
+    /// The same, and QUIT.
+    LastChunkAndQuit,
 }
+
+impl Close {
+    /// Whether a message, or part of one, is in the turn.
+    fn has_message(self) -> bool {
+        matches!(self, Close::Chunk | Close::LastChunk | Close::LastChunkAndQuit)
+    }
+}
+
+/// The same, how likely as a logarithm.
+const CLOSES: [(Close, f64); 5] = [
+    (Close::Data, -0.4),
+    (Close::Open, -2.0),
+    (Close::Chunk, -3.0),
+    (Close::LastChunk, -2.5),
+    (Close::LastChunkAndQuit, -3.0),
+];
 
 /// One turn, and what the server's replies would be long.
 struct Said<'a> {
     turn: Turn,
     replies: &'a Replies,
+    habit: &'a Habit,
 }
 
 type Tell<'a> = &'a mut dyn FnMut(State, f64, Counts);
@@ -277,14 +303,14 @@ impl Said<'_> {
                 self.mail(-4.0, tell);
             }
             State::Granted => self.message(tell),
-            State::Over => tell(State::Over, -6.0, NOTHING),
+            State::Over => tell(State::Over, -5.0 + self.anything(), NOTHING),
         }
     }
 
     fn from_start(&self, tell: Tell) {
         let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
         tell(State::Idle, -0.1 + ln_normal_of_ln(client, 26.0, 0.4) + ln_normal_of_ln(server, 200.0, 0.7), NOTHING);
-        tell(State::Idle, -7.0 - client.max(1.0).ln() - server.max(1.0).ln(), NOTHING);
+        tell(State::Idle, -6.0 + self.anything(), NOTHING);
         self.envelope(Opening::Hello, -4.0, tell);
     }
 
@@ -302,15 +328,17 @@ impl Said<'_> {
     /// MAIL alone.
     fn mail(&self, ln: f64, tell: Tell) {
         let client = ln + ln_normal_of_ln(f64::from(self.turn.client_bytes), MAIL_BYTES, MAIL_SPREAD);
-        tell(State::Mailed, client + self.echoed(ReplyKind::Mail, 1.0), NOTHING);
+        tell(State::Mailed, client + self.echoed(ReplyKind::Mail, self.turn.client_bytes.saturating_sub(MAIL_WORDS_BYTES).into()), NOTHING);
         tell(State::Idle, client - 4.0 + self.reply(ReplyKind::Refused), NOTHING);
     }
 
     /// RCPT alone.
     fn recipient(&self, ln_granted: f64, ln_refused: f64, refused: State, tell: Tell) {
-        let client = ln_recipients(1.0, f64::from(self.turn.client_bytes));
-        tell(State::Named, client + ln_granted + self.echoed(ReplyKind::Recipient, 1.0), RECIPIENT);
-        tell(refused, client + ln_refused + self.reply(ReplyKind::Refused), REFUSED);
+        let bytes = f64::from(self.turn.client_bytes);
+        let client = self.habit.ln_recipients(1.0, bytes, 0.0);
+        let address = self.habit.address_bytes(bytes);
+        tell(State::Named, client + ln_granted + self.echoed(ReplyKind::Recipient, address), RECIPIENT);
+        tell(refused, client + ln_refused + self.echoed(ReplyKind::Refused, address), REFUSED);
     }
 
     /// DATA alone.
@@ -319,11 +347,12 @@ impl Said<'_> {
         tell(State::Idle, ln - 5.0 + self.is_six() + self.reply(ReplyKind::Refused), NOTHING);
     }
 
-    /// The last chunk of a message, behind an envelope that was answered.
+    /// A chunk of a message, behind an envelope that was answered.
     fn chunk(&self, ln: f64, tell: Tell) {
         let client = ln + ln_message(f64::from(self.turn.client_bytes));
-        tell(State::Idle, client + self.reply(ReplyKind::Queued), MESSAGE);
-        tell(State::Over, client - 1.5 + self.sum(&[ReplyKind::Queued, ReplyKind::Bye]), MESSAGE);
+        tell(State::Named, client - 1.5 + self.reply(ReplyKind::Chunk), NOTHING);
+        tell(State::Idle, client - 0.5 + self.reply(ReplyKind::LastChunk), MESSAGE);
+        tell(State::Over, client - 1.5 + self.sum(&[ReplyKind::LastChunk, ReplyKind::Bye]), MESSAGE);
         tell(State::Idle, client - 3.5 + self.reply(ReplyKind::Refused), MESSAGE);
     }
 
@@ -341,7 +370,13 @@ impl Said<'_> {
 
     /// RSET or NOOP: six octets too.
     fn six(&self, ln: f64, to: State, tell: Tell) {
-        tell(to, ln + self.is_six() + self.reply(ReplyKind::Mail), NOTHING);
+        tell(to, ln + self.is_six() + self.reply(ReplyKind::Reset), NOTHING);
+    }
+
+    /// Something nobody expects here.
+    fn anything(&self) -> f64 {
+        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
+        ln_normal_of_ln(client, 60.0, 2.5) + ln_normal_of_ln(server, 60.0, 1.5)
     }
 
     fn is_six(&self) -> f64 {
@@ -361,11 +396,10 @@ impl Said<'_> {
         self.answered(mean, variance)
     }
 
-    /// A reply that may repeat the address of the command.
-    fn echoed(&self, kind: ReplyKind, share: f64) -> f64 {
-        let Size { mean, deviation } = self.replies.of(kind);
-        let echo = if self.replies.echoes { share * f64::from(self.turn.client_bytes) } else { 0.0 };
-        self.answered(f64::from(mean) + echo, f64::from(deviation).powi(2))
+    /// A reply that may repeat an address of so many octets.
+    fn echoed(&self, kind: ReplyKind, address: f64) -> f64 {
+        let (mean, deviation) = moments(self.replies.of(kind), address);
+        self.answered(mean, deviation * deviation)
     }
 
     /// How well the server's octets fit replies of so many, now and then of any.
@@ -392,11 +426,53 @@ enum Opening {
 /// Length of a MAIL command, and its spread as a logarithm.
 const MAIL_BYTES: f64 = 50.0;
 const MAIL_SPREAD: f64 = 0.35;
-/// Length of a RCPT command.
-const RECIPIENT_BYTES: f64 = 35.0;
-/// The same with the original recipient behind it (RFC 3461 section 4.2).
-const RECIPIENT_ORIGINAL_BYTES: f64 = 70.0;
-const RECIPIENT_SPREAD: f64 = 0.3;
+/// Octets of it beside the address: the words, and mostly a size.
+const MAIL_WORDS_BYTES: u32 = 24;
+
+/// Spread of the length of addresses in one envelope, as a share.
+const ADDRESS_SPREAD: f64 = 0.3;
+
+/// How a client names recipients.
+struct Habit {
+    /// Length of a RCPT command.
+    recipient_bytes: f64,
+    /// Octets of it beside the address, and how often the address stands in it.
+    words_bytes: f64,
+    times: f64,
+}
+
+/// RCPT alone, and with the original recipient behind it (RFC 3461 section 4.2); how likely, as a logarithm.
+const HABITS: [(&Habit, f64); 2] = [
+    (&Habit { recipient_bytes: 36.0, words_bytes: 12.0, times: 1.0 }, -0.35),
+    (&Habit { recipient_bytes: 75.0, words_bytes: 26.0, times: 2.0 }, -1.2),
+];
+
+/// Spread of the length of RCPT commands, as a share: of all of an envelope together, and of each.
+const SHARED_SPREAD: f64 = 0.2;
+const OWN_SPREAD: f64 = 0.25;
+
+impl Habit {
+    /// Logarithmic likelihood of the octets of so many RCPT commands, beside something of which the length is known to
+    /// within `spread`.
+    fn ln_recipients(&self, recipients: f64, client: f64, spread: f64) -> f64 {
+        let shared = recipients * self.recipient_bytes * SHARED_SPREAD;
+        let own = self.recipient_bytes * OWN_SPREAD;
+        let variance = shared * shared + recipients * own * own + spread * spread;
+        normal(client - recipients * self.recipient_bytes, variance).max(f64::MIN_POSITIVE).ln()
+    }
+
+    /// Octets of the address in a RCPT command.
+    fn address_bytes(&self, command_bytes: f64) -> f64 {
+        ((command_bytes - self.words_bytes) / self.times).max(1.0)
+    }
+}
+
+/// Mean and deviation of a reply that may repeat an address of so many octets.
+fn moments(size: Size, address: f64) -> (f64, f64) {
+    let echo = if size.echoes { address } else { 0.0 };
+    (f64::from(size.mean) + echo, f64::from(size.deviation))
+}
+
 /// No RCPT command is shorter.
 const RECIPIENT_BYTES_MIN: f64 = 14.0;
 /// No reply is shorter, with its line end.
@@ -411,13 +487,13 @@ impl Said<'_> {
         let recipients_max = (client / RECIPIENT_BYTES_MIN).min(server / REPLY_BYTES_MIN).floor() as u32;
         let stride = (recipients_max / TRIED_MAX).max(1);
         for recipients in (1..=recipients_max).step_by(stride as usize) {
-            for (close, ln_close) in [(Close::Data, -0.4), (Close::Open, -2.0), (Close::Chunk, -2.0)] {
+            for (close, ln_close) in CLOSES {
                 // A single RCPT is told of where it is the usual.
                 if opening == Opening::Recipients && close == Close::Open && recipients == 1 {
                     continue;
                 }
                 let envelope = Envelope { opening, close, recipients };
-                let said = envelope.ln_said(client);
+                let said = envelope.ln_said(client, self.habit);
                 if said > -BEAM {
                     self.answers(&envelope, ln + ln_close + said - f64::from(stride).recip().ln(), tell);
                 }
@@ -428,14 +504,14 @@ impl Said<'_> {
     /// What the server may have answered to an envelope: how many it refused.
     fn answers(&self, envelope: &Envelope, ln: f64, tell: Tell) {
         let recipients = envelope.recipients;
-        let (granted, refused) = (self.replies.of(ReplyKind::Recipient), self.replies.of(ReplyKind::Refused));
-        let echo = if self.replies.echoes { envelope.recipient_bytes(f64::from(self.turn.client_bytes)) } else { 0.0 };
-        let granted_mean = f64::from(granted.mean) + echo;
+        let address = self.habit.address_bytes(envelope.recipient_bytes(self.turn, self.habit));
         // How many refusals would make up for what is more than all granted.
-        let (all, _) = self.expected(envelope, 0, granted_mean);
-        let per_refusal = f64::from(refused.mean) - granted_mean;
-        let excess = if per_refusal.abs() < 1.0 { 0.0 } else { (f64::from(self.turn.server_bytes) - all) / per_refusal };
-        let likely = excess.clamp(0.0, f64::from(recipients)).round() as u32;
+        let (all, _) = self.expected(envelope, 0, address);
+        let of = |kind| moments(self.replies.of(kind), address).0;
+        let per_refusal = of(ReplyKind::Refused) - of(ReplyKind::Recipient);
+        let excess = f64::from(self.turn.server_bytes) - all;
+        let likely = if per_refusal.abs() < 1.0 { 0.0 } else { excess / per_refusal };
+        let likely = likely.clamp(0.0, f64::from(recipients)).round() as u32;
         let mut tried = [0, recipients, likely.saturating_sub(1), likely, (likely + 1).min(recipients)];
         tried.sort_unstable();
         let mut last = None;
@@ -443,45 +519,51 @@ impl Said<'_> {
             if last.replace(refused) == Some(refused) {
                 continue;
             }
-            let (mean, variance) = self.expected(envelope, refused, granted_mean);
+            let (mean, variance) = self.expected(envelope, refused, address);
             let score = ln + ln_refused(recipients, refused) + self.answered(mean, variance);
             let none = refused == recipients;
             let (to, messages) = match envelope.close {
                 Close::Open if none => (State::Unnamed, 0),
                 Close::Open => (State::Named, 0),
                 Close::Data if !none => (State::Granted, 0),
-                Close::Chunk if !none => (State::Idle, 1),
-                Close::Data | Close::Chunk => (State::Idle, 0),
+                Close::Chunk if !none => (State::Named, 0),
+                Close::LastChunk if !none => (State::Idle, 1),
+                Close::LastChunkAndQuit if !none => (State::Over, 1),
+                Close::LastChunkAndQuit => (State::Over, 0),
+                Close::Data | Close::Chunk | Close::LastChunk => (State::Idle, 0),
             };
             tell(to, score, Counts { messages, recipients, refused });
         }
     }
 
-    /// Mean and variance of the answer to an envelope.
-    fn expected(&self, envelope: &Envelope, refused: u32, granted_mean: f64) -> (f64, f64) {
+    /// Mean and variance of the answer to an envelope, where addresses have so many octets.
+    fn expected(&self, envelope: &Envelope, refused: u32, address: f64) -> (f64, f64) {
         let granted = f64::from(envelope.recipients - refused);
         let refused = f64::from(refused);
-        let of = |kind| {
-            let Size { mean, deviation } = self.replies.of(kind);
-            (f64::from(mean), f64::from(deviation))
+        let of = |kind| moments(self.replies.of(kind), address);
+        // Replies of one kind have the same words: their lengths err together. Addresses in them err each for itself.
+        let together = |number: f64, kind| {
+            let (mean, deviation) = of(kind);
+            let echo = if self.replies.of(kind).echoes { address * ADDRESS_SPREAD } else { 0.0 };
+            (number * mean, (number * deviation).hypot(number.sqrt() * echo))
         };
-        // Replies of one kind have the same words: their lengths err together.
-        let mut parts = vec![(granted * granted_mean, granted * of(ReplyKind::Recipient).1)];
-        let (mean, deviation) = of(ReplyKind::Refused);
-        parts.push((refused * mean, refused * deviation));
+        let mut parts = vec![together(granted, ReplyKind::Recipient), together(refused, ReplyKind::Refused)];
         if envelope.opening != Opening::Recipients {
-            let (mean, deviation) = of(ReplyKind::Mail);
-            let echo = if self.replies.echoes { MAIL_BYTES } else { 0.0 };
-            parts.push((mean + echo, deviation + echo * MAIL_SPREAD));
+            parts.push(moments(self.replies.of(ReplyKind::Mail), MAIL_BYTES - f64::from(MAIL_WORDS_BYTES)));
         }
         if envelope.opening == Opening::Hello {
             parts.push((200.0, 120.0));
         }
-        match (envelope.close, granted > 0.0) {
-            (Close::Open, _) => {}
-            (Close::Data, true) => parts.push(of(ReplyKind::GoAhead)),
-            (Close::Chunk, true) => parts.push(of(ReplyKind::Queued)),
-            (Close::Data | Close::Chunk, false) => parts.push(of(ReplyKind::NoRecipients)),
+        let end = match envelope.close {
+            Close::Open => None,
+            _ if granted == 0.0 => Some(ReplyKind::NoRecipients),
+            Close::Data => Some(ReplyKind::GoAhead),
+            Close::Chunk => Some(ReplyKind::Chunk),
+            Close::LastChunk | Close::LastChunkAndQuit => Some(ReplyKind::LastChunk),
+        };
+        parts.extend(end.map(of));
+        if envelope.close == Close::LastChunkAndQuit {
+            parts.push(of(ReplyKind::Bye));
         }
         parts.iter().fold((0.0, 0.0), |(mean, variance), part| (mean + part.0, variance + part.1 * part.1))
     }
@@ -505,27 +587,29 @@ impl Envelope {
         opening + match self.close {
             Close::Open => 0.0,
             Close::Data => 6.0,
-            Close::Chunk => 14.0,
+            Close::Chunk | Close::LastChunk => 14.0,
+            Close::LastChunkAndQuit => 20.0,
         }
     }
 
     /// Octets of one RCPT command, by how much was said.
-    fn recipient_bytes(&self, client: f64) -> f64 {
-        match self.close {
-            Close::Chunk => RECIPIENT_BYTES,
-            _ => ((client - self.others_bytes()) / f64::from(self.recipients)).max(RECIPIENT_BYTES_MIN),
+    fn recipient_bytes(&self, turn: Turn, habit: &Habit) -> f64 {
+        if self.close.has_message() {
+            return habit.recipient_bytes;
         }
+        (f64::from(turn.client_bytes) - self.others_bytes()) / f64::from(self.recipients)
     }
 
     /// Logarithm of how likely a client says so many recipients, in so many octets.
-    fn ln_said(&self, client: f64) -> f64 {
+    fn ln_said(&self, client: f64, habit: &Habit) -> f64 {
         let recipients = f64::from(self.recipients);
-        let spread = if self.opening == Opening::Recipients { 1.0 } else { MAIL_BYTES * MAIL_SPREAD };
-        let number = -0.7 - 1.3 * recipients.ln();
+        let spread = if self.opening == Opening::Recipients { 0.0 } else { MAIL_BYTES * MAIL_SPREAD };
+        let number = -1.0 - recipients.ln();
         let rest = client - self.others_bytes();
-        number + match self.close {
-            Close::Chunk => ln_message(rest - recipients * RECIPIENT_BYTES),
-            _ => ln_recipients_beside(recipients, rest, spread),
+        number + if self.close.has_message() {
+            ln_message(rest - recipients * habit.recipient_bytes)
+        } else {
+            habit.ln_recipients(recipients, rest, spread)
         }
     }
 }
@@ -533,25 +617,10 @@ impl Envelope {
 /// Logarithm of the share of envelopes in which so many recipients are refused.
 fn ln_refused(recipients: u32, refused: u32) -> f64 {
     match refused {
-        0 => -0.1,
-        all if all == recipients => -3.0,
-        _ => -3.0 - f64::from(recipients - 1).max(1.0).ln(),
+        0 => -0.2,
+        all if all == recipients => -2.3,
+        _ => -2.3 - f64::from(recipients - 1).max(1.0).ln(),
     }
-}
-
-/// Logarithmic likelihood of the octets of so many RCPT commands.
-fn ln_recipients(recipients: f64, client: f64) -> f64 {
-    ln_recipients_beside(recipients, client, 0.0)
-}
-
-/// The same beside something of which the length is known to within `spread`. Addresses of one envelope are alike: their
-/// lengths err together.
-fn ln_recipients_beside(recipients: f64, client: f64, spread: f64) -> f64 {
-    let of = |bytes: f64| {
-        let variance = (recipients * bytes * RECIPIENT_SPREAD).powi(2) + spread * spread;
-        normal(client - recipients * bytes, variance)
-    };
-    (0.7 * of(RECIPIENT_BYTES) + 0.3 * of(RECIPIENT_ORIGINAL_BYTES)).max(f64::MIN_POSITIVE).ln()
 }
 
 /// Logarithmic likelihood of the octets of a message: from a line to an attachment.
