@@ -140,20 +140,19 @@ const LN_UNKNOWN: f64 = 1.5;
 
 /// Replies that a server may give, each with the logarithm of how likely they are his beforehand.
 pub fn candidates(dialect: Option<u8>, learned: Option<&Lengths>) -> Vec<(Replies, f64)> {
+    let unknown = &DIALECTS[DIALECTS.len() - 1];
     let named = dialect.and_then(|place| DIALECTS.get(usize::from(place)));
-    let mut list: Vec<(Replies, f64)> = Vec::new();
-    if let Some(lengths) = learned {
-        list.push((lengths.replies(named.unwrap_or(&DIALECTS[DIALECTS.len() - 1])), LN_LEARNED));
-    }
-    for (place, known) in DIALECTS.iter().enumerate() {
-        let unknown = known.words.is_empty();
-        match dialect {
-            Some(named) if usize::from(named) == place => list.push((known.replies, LN_NAMED)),
-            Some(_) if !unknown => {}
-            _ => list.push((known.replies, if unknown { LN_UNKNOWN } else { 0.0 })),
+    let learned = learned.map(|lengths| (lengths.replies(named.unwrap_or(unknown)), LN_LEARNED));
+    match (learned, named) {
+        (Some(learned), _) => vec![learned, (unknown.replies, LN_UNKNOWN)],
+        (None, Some(named)) => vec![(named.replies, LN_NAMED), (unknown.replies, LN_UNKNOWN)],
+        (None, None) => {
+            let known = DIALECTS.iter().filter(|dialect| !dialect.words.is_empty());
+            let mut all: Vec<_> = known.map(|dialect| (dialect.replies, 0.0)).collect();
+            all.push((unknown.replies, LN_UNKNOWN));
+            all
         }
     }
-    list
 }
 
 /// Lengths of the replies of one session in clear, the last of each kind, octets, each with that of the address in the

@@ -78,17 +78,19 @@ pub(super) enum State {
     Unnamed,
     /// DATA is granted.
     Granted,
+    /// A chunk of the message is taken, and it was not the last.
+    Chunking,
     /// QUIT was said.
     Over,
 }
 
-const STATES: usize = 7;
+const STATES: usize = 8;
 /// Answers that come before the client has said all that belongs together part one turn into several: so many are joined.
 const JOINED_MAX: usize = 3;
 /// Logarithm of the probability that a turn is such a part.
 const LN_PART: f64 = -3.0;
 /// An explanation less likely than the best by more than this is given up, nats.
-const BEAM: f64 = 30.0;
+const BEAM: f64 = 25.0;
 /// Explanations within this of the best make the error, nats: one in twenty.
 const RIVAL: f64 = 3.0;
 /// Share of replies that are none of the usual.
@@ -209,6 +211,7 @@ const ALL: [State; STATES] = [
     State::Named,
     State::Unnamed,
     State::Granted,
+    State::Chunking,
     State::Over,
 ];
 
@@ -303,6 +306,10 @@ impl Said<'_> {
                 self.mail(-4.0, tell);
             }
             State::Granted => self.message(tell),
+            State::Chunking => {
+                self.chunk(-0.1, tell);
+                self.six(-4.0, State::Idle, tell);
+            }
             State::Over => tell(State::Over, -5.0 + self.anything(), NOTHING),
         }
     }
@@ -350,7 +357,7 @@ impl Said<'_> {
     /// A chunk of a message, behind an envelope that was answered.
     fn chunk(&self, ln: f64, tell: Tell) {
         let client = ln + ln_message(f64::from(self.turn.client_bytes));
-        tell(State::Named, client - 1.5 + self.reply(ReplyKind::Chunk), NOTHING);
+        tell(State::Chunking, client - 1.5 + self.reply(ReplyKind::Chunk), NOTHING);
         tell(State::Idle, client - 0.5 + self.reply(ReplyKind::LastChunk), MESSAGE);
         tell(State::Over, client - 1.5 + self.sum(&[ReplyKind::LastChunk, ReplyKind::Bye]), MESSAGE);
         tell(State::Idle, client - 3.5 + self.reply(ReplyKind::Refused), MESSAGE);
@@ -473,32 +480,44 @@ fn moments(size: Size, address: f64) -> (f64, f64) {
     (f64::from(size.mean) + echo, f64::from(size.deviation))
 }
 
-/// No RCPT command is shorter.
-const RECIPIENT_BYTES_MIN: f64 = 14.0;
 /// No reply is shorter, with its line end.
 const REPLY_BYTES_MIN: f64 = 5.0;
+/// RCPT commands of an envelope are between so many times the usual length.
+const SHORT: f64 = 0.45;
+const LONG: f64 = 2.2;
 /// So many numbers of recipients are tried for an envelope at the most.
 const TRIED_MAX: u32 = 64;
 
 impl Said<'_> {
     /// Several commands at once, of which at least one is RCPT.
     fn envelope(&self, opening: Opening, ln: f64, tell: Tell) {
-        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
-        let recipients_max = (client / RECIPIENT_BYTES_MIN).min(server / REPLY_BYTES_MIN).floor() as u32;
-        let stride = (recipients_max / TRIED_MAX).max(1);
-        for recipients in (1..=recipients_max).step_by(stride as usize) {
-            for (close, ln_close) in CLOSES {
+        let client = f64::from(self.turn.client_bytes);
+        for (close, ln_close) in CLOSES {
+            let (first, last) = self.recipients_possible(opening, close);
+            let stride = ((last.saturating_sub(first)) / TRIED_MAX).max(1);
+            for recipients in (first..=last).step_by(stride as usize) {
                 // A single RCPT is told of where it is the usual.
                 if opening == Opening::Recipients && close == Close::Open && recipients == 1 {
                     continue;
                 }
                 let envelope = Envelope { opening, close, recipients };
-                let said = envelope.ln_said(client, self.habit);
+                let said = envelope.ln_said(client, self.habit) + f64::from(stride).ln();
                 if said > -BEAM {
-                    self.answers(&envelope, ln + ln_close + said - f64::from(stride).recip().ln(), tell);
+                    self.answers(&envelope, ln + ln_close + said, tell);
                 }
             }
         }
+    }
+
+    /// How many RCPT commands a turn may hold, by its octets and those of the answer.
+    fn recipients_possible(&self, opening: Opening, close: Close) -> (u32, u32) {
+        let rest = f64::from(self.turn.client_bytes) - Envelope { opening, close, recipients: 1 }.others_bytes();
+        let usual = self.habit.recipient_bytes;
+        let of = |kind| f64::from(self.replies.of(kind).mean - self.replies.of(kind).deviation);
+        let shortest = of(ReplyKind::Recipient).min(of(ReplyKind::Refused)).max(REPLY_BYTES_MIN);
+        let last = (rest / (usual * SHORT)).min(f64::from(self.turn.server_bytes) / shortest);
+        let first = if close.has_message() { 1.0 } else { rest / (usual * LONG) };
+        (first.max(1.0) as u32, last as u32 + 1)
     }
 
     /// What the server may have answered to an envelope: how many it refused.
@@ -526,11 +545,11 @@ impl Said<'_> {
                 Close::Open if none => (State::Unnamed, 0),
                 Close::Open => (State::Named, 0),
                 Close::Data if !none => (State::Granted, 0),
-                Close::Chunk if !none => (State::Named, 0),
-                Close::LastChunk if !none => (State::Idle, 1),
-                Close::LastChunkAndQuit if !none => (State::Over, 1),
-                Close::LastChunkAndQuit => (State::Over, 0),
-                Close::Data | Close::Chunk | Close::LastChunk => (State::Idle, 0),
+                Close::Chunk if !none => (State::Chunking, 0),
+                Close::LastChunkAndQuit => (State::Over, 1),
+                // The last chunk ends the data, whether anybody was to get it or not.
+                Close::LastChunk => (State::Idle, 1),
+                Close::Data | Close::Chunk => (State::Idle, 0),
             };
             tell(to, score, Counts { messages, recipients, refused });
         }
@@ -547,13 +566,6 @@ impl Said<'_> {
             let echo = if self.replies.of(kind).echoes { address * ADDRESS_SPREAD } else { 0.0 };
             (number * mean, (number * deviation).hypot(number.sqrt() * echo))
         };
-        let mut parts = vec![together(granted, ReplyKind::Recipient), together(refused, ReplyKind::Refused)];
-        if envelope.opening != Opening::Recipients {
-            parts.push(moments(self.replies.of(ReplyKind::Mail), MAIL_BYTES - f64::from(MAIL_WORDS_BYTES)));
-        }
-        if envelope.opening == Opening::Hello {
-            parts.push((200.0, 120.0));
-        }
         let end = match envelope.close {
             Close::Open => None,
             _ if granted == 0.0 => Some(ReplyKind::NoRecipients),
@@ -561,13 +573,22 @@ impl Said<'_> {
             Close::Chunk => Some(ReplyKind::Chunk),
             Close::LastChunk | Close::LastChunkAndQuit => Some(ReplyKind::LastChunk),
         };
-        parts.extend(end.map(of));
-        if envelope.close == Close::LastChunkAndQuit {
-            parts.push(of(ReplyKind::Bye));
-        }
+        let has = |which: bool, part| if which { part } else { (0.0, 0.0) };
+        let sender = moments(self.replies.of(ReplyKind::Mail), MAIL_BYTES - f64::from(MAIL_WORDS_BYTES));
+        let parts = [
+            together(granted, ReplyKind::Recipient),
+            together(refused, ReplyKind::Refused),
+            has(envelope.opening != Opening::Recipients, sender),
+            has(envelope.opening == Opening::Hello, HELLO_REPLY_BYTES),
+            end.map_or((0.0, 0.0), of),
+            has(envelope.close == Close::LastChunkAndQuit, of(ReplyKind::Bye)),
+        ];
         parts.iter().fold((0.0, 0.0), |(mean, variance), part| (mean + part.0, variance + part.1 * part.1))
     }
 }
+
+/// Mean and deviation of the reply to EHLO.
+const HELLO_REPLY_BYTES: (f64, f64) = (200.0, 120.0);
 
 /// Several commands said at once.
 struct Envelope {
