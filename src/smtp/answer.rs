@@ -216,9 +216,13 @@ impl Session {
                 Some((ReplyKind::Mail, from.address().as_bytes().len()))
             }
             (Pending::Recipient(Some(to)), 2) => Some((ReplyKind::Recipient, to.address().as_bytes().len())),
-            (Pending::Recipient(Some(to)), 4 | 5) => Some((ReplyKind::Refused, to.address().as_bytes().len())),
+            (Pending::Recipient(Some(to)), 4 | 5) => {
+                Some((ReplyKind::Refused, to.address().as_bytes().len()))
+            }
             (Pending::Data, 3) => none(ReplyKind::GoAhead),
-            (Pending::Data | Pending::Chunk(_), 5) if !self.transaction.has_recipients() => none(ReplyKind::NoRecipients),
+            (Pending::Data | Pending::Chunk(_), 5) if !self.transaction.has_recipients() => {
+                none(ReplyKind::NoRecipients)
+            }
             (Pending::EndOfData(_), 2) => none(ReplyKind::Queued),
             (Pending::Chunk(Some(_)), 2) => none(ReplyKind::LastChunk),
             (Pending::Chunk(None), 2) => none(ReplyKind::Chunk),

@@ -116,7 +116,8 @@ impl OpaqueWatch {
         let protection = self.protection.unwrap_or(UNKNOWN);
         if protection.handshake_hidden && !self.handshake.1 {
             self.handshake.0 += 1;
-            let finished = FINISHED_BYTES.iter().any(|bytes| bytes.abs_diff(octets) <= u32::from(slack_bytes));
+            let finished =
+                FINISHED_BYTES.iter().any(|bytes| bytes.abs_diff(octets) <= u32::from(slack_bytes));
             self.handshake.1 = finished || self.handshake.0 >= HANDSHAKE_RECORDS_MAX;
             return;
         }
@@ -197,7 +198,6 @@ impl OpaqueWatch {
         if self.turn.server_bytes > 0 {
             self.close_turn();
         }
-        if std::env::var_os("PT").is_some() { eprintln!("DBG {:?} {:?} {:?} {}", self.dialect, self.protection.map(|p| p.overhead_bytes), self.lengths.is_some(), self.turns.iter().map(|t| format!("{}>{} ", t.client_bytes, t.server_bytes)).collect::<String>()); }
         self.read_turns();
         let Reading { messages, messages_error, recipients, recipients_refused } = self.read.0;
         Opaque {
@@ -219,26 +219,69 @@ mod tests {
         [&[kind, 3, 3, (bytes >> 8) as u8, bytes as u8][..], &vec![0; bytes]].concat()
     }
 
+    fn server_hello(suite: u16) -> Vec<u8> {
+        let mut bytes = record(22, 90);
+        bytes[5] = 2;
+        bytes[44..46].copy_from_slice(&suite.to_be_bytes());
+        bytes
+    }
+
+    /// A session with Postfix: one message for three recipients, of whom one is refused, and QUIT behind it.
+    fn session(suite: u16, piece: usize, lose: Option<usize>) -> Opaque {
+        let (hidden, overhead) = if suite == 0x1302 { (true, 17) } else { (false, 24) };
+        let said = |text: usize| record(23, text + overhead);
+        let mut flights = vec![(Side::Originator, record(22, 512)), (Side::Responder, server_hello(suite))];
+        if hidden {
+            flights.push((Side::Responder, said(2_900)));
+            flights.push((Side::Originator, [record(20, 1), said(52), said(22)].concat()));
+            flights.push((Side::Responder, [said(233), said(151)].concat()));
+        } else {
+            flights.push((Side::Responder, record(22, 2_900)));
+            flights.push((Side::Originator, [record(22, 70), record(20, 1), record(22, 40)].concat()));
+            flights.push((Side::Responder, [record(20, 1), record(22, 40)].concat()));
+            flights.push((Side::Originator, said(22)));
+            flights.push((Side::Responder, said(151)));
+        }
+        let envelope = 50 + 3 * 36 + 6;
+        let answers = 14 + 2 * 14 + 99 + 37;
+        for (client, server) in [(envelope, answers), (9_000, 42 + 15)] {
+            flights.push((Side::Originator, said(client)));
+            flights.push((Side::Responder, said(server)));
+        }
+        flights.push((Side::Originator, if hidden { said(2) } else { record(21, 26) }));
+        let dialect = replies::dialect_of(b"mx.example.org ESMTP Postfix");
+        let mut watch = OpaqueWatch { dialect, ..OpaqueWatch::default() };
+        for (number, (side, flight)) in flights.into_iter().enumerate() {
+            if lose == Some(number) {
+                watch.gap(side, flight.len() as u64);
+                continue;
+            }
+            flight.chunks(piece).for_each(|piece| watch.bytes(side, piece));
+        }
+        watch.seen()
+    }
+
     #[test]
-    fn a_long_run_with_one_short_answer_is_a_message() {
-        let mut watch = OpaqueWatch::default();
-        for (side, kind, bytes) in [
-            (Side::Originator, 22, 1_700),
-            (Side::Responder, 22, 3_000),
-            (Side::Originator, 23, 60),
-            (Side::Responder, 23, 180),
-            (Side::Originator, 23, 900), // twenty recipients at once
-            (Side::Responder, 23, 330),
-            (Side::Originator, 23, 2_500),
-            (Side::Responder, 23, 60),
-            (Side::Originator, 23, 27),
-            (Side::Responder, 23, 30),
-        ] {
-            for piece in record(kind, bytes).chunks(7) {
-                watch.bytes(side, piece);
+    fn a_session_is_counted_in_both_versions_whatever_the_segments() {
+        for suite in [0x1302, 0xc030] {
+            let whole = session(suite, 100_000, None);
+            let counted =
+                (whole.messages_estimated, whole.messages_error, whole.recipients_refused_estimated);
+            assert_eq!(counted, (1, 0, 1), "suite {suite:#x}");
+            // A longer refusal or one more acceptance: that is hard to tell.
+            assert!(whole.recipients_estimated.abs_diff(3) <= 1, "{whole:?}");
+            for piece in [1, 7, 1_448] {
+                assert_eq!(session(suite, piece, None), whole);
             }
         }
-        assert_eq!(watch.seen().messages_estimated, 1);
-        assert_eq!(watch.seen().originator_bytes, 1_705 + 65 + 905 + 2_505 + 32);
+    }
+
+    #[test]
+    fn a_lost_answer_or_message_leaves_the_session_countable() {
+        let flights = 10;
+        for lost in [flights - 3, flights - 2] {
+            let seen = session(0xc030, 1_448, Some(lost));
+            assert_eq!(seen.messages_estimated, 1, "flight {lost} lost");
+        }
     }
 }

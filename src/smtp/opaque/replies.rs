@@ -68,11 +68,7 @@ struct Dialect {
 }
 
 /// A dialect by its words, the mean and deviation of each kind of reply, and which kinds repeat the address.
-const fn dialect(
-    words: &'static [u8],
-    sizes: [(f32, f32); REPLY_KINDS],
-    echoes: &[ReplyKind],
-) -> Dialect {
+const fn dialect(words: &'static [u8], sizes: [(f32, f32); REPLY_KINDS], echoes: &[ReplyKind]) -> Dialect {
     let mut replies = Replies { sizes: [Size { mean: 0.0, deviation: 0.0, echoes: false }; REPLY_KINDS] };
     let mut kind = 0;
     while kind < REPLY_KINDS {
@@ -93,11 +89,11 @@ const fn dialect(
 #[rustfmt::skip]
 const DIALECTS: [Dialect; 7] = [
     dialect(b"Postfix", [
-        (14.0, 0.0), (14.0, 0.0), (37.0, 0.0), (42.0, 3.0), (54.0, 3.0), (25.0, 1.0),
+        (14.0, 0.0), (14.0, 0.0), (37.0, 0.0), (42.0, 3.0), (54.0, 2.5), (25.3, 0.7),
         (14.0, 0.0), (15.0, 0.0), (75.0, 20.0), (38.0, 0.5),
     ], &[ReplyKind::Refused]),
     dialect(b"Exim", [
-        (8.0, 0.0), (14.0, 0.0), (56.0, 0.0), (31.0, 4.0), (65.0, 5.0), (30.0, 1.5),
+        (8.0, 0.0), (14.0, 0.0), (56.0, 0.0), (31.0, 4.0), (65.0, 4.0), (29.3, 0.7),
         (14.0, 0.0), (42.0, 8.0), (55.0, 25.0), (125.0, 45.0),
     ], &[]),
     dialect(b"OpenSMTPD", [
@@ -204,7 +200,9 @@ const KNOWN_FROM: u16 = 2;
 
 impl Lengths {
     fn note(&mut self, heard: &Heard) {
-        for (learned, (octets, address)) in self.kinds.iter_mut().zip(heard.0).filter(|(_, heard)| heard.0 > 0) {
+        for (learned, (octets, address)) in
+            self.kinds.iter_mut().zip(heard.0).filter(|(_, heard)| heard.0 > 0)
+        {
             learned.count = learned.count.saturating_add(1);
             let weight = (1.0 / f32::from(learned.count)).max(WEIGHT_MIN);
             learned.whole.note(f32::from(octets), weight);

@@ -157,9 +157,9 @@ fn explain((from, start): (State, Path), turns: &[Turn], speakers: (&Replies, &H
         }
         cells = step(&cells, &joined, speakers);
     }
-    let ends = ALL.iter().flat_map(|state| {
-        cells[*state as usize][0].into_iter().flatten().map(|path| (*state, path))
-    });
+    let ends = ALL
+        .iter()
+        .flat_map(|state| cells[*state as usize][0].into_iter().flatten().map(|path| (*state, path)));
     ends.map(|(state, path)| (state, Path { score: path.score + ln_end(state), ..path })).collect()
 }
 
@@ -316,7 +316,11 @@ impl Said<'_> {
 
     fn from_start(&self, tell: Tell) {
         let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
-        tell(State::Idle, -0.1 + ln_normal_of_ln(client, 26.0, 0.4) + ln_normal_of_ln(server, 200.0, 0.7), NOTHING);
+        tell(
+            State::Idle,
+            -0.1 + ln_normal_of_ln(client, 26.0, 0.4) + ln_normal_of_ln(server, 200.0, 0.7),
+            NOTHING,
+        );
         tell(State::Idle, -6.0 + self.anything(), NOTHING);
         self.envelope(Opening::Hello, -4.0, tell);
     }
@@ -335,7 +339,13 @@ impl Said<'_> {
     /// MAIL alone.
     fn mail(&self, ln: f64, tell: Tell) {
         let client = ln + ln_normal_of_ln(f64::from(self.turn.client_bytes), MAIL_BYTES, MAIL_SPREAD);
-        tell(State::Mailed, client + self.echoed(ReplyKind::Mail, self.turn.client_bytes.saturating_sub(MAIL_WORDS_BYTES).into()), NOTHING);
+        tell(
+            State::Mailed,
+            client
+                + self
+                    .echoed(ReplyKind::Mail, self.turn.client_bytes.saturating_sub(MAIL_WORDS_BYTES).into()),
+            NOTHING,
+        );
         tell(State::Idle, client - 4.0 + self.reply(ReplyKind::Refused), NOTHING);
     }
 
@@ -388,7 +398,11 @@ impl Said<'_> {
 
     fn is_six(&self) -> f64 {
         let off = f64::from(self.turn.client_bytes) - 6.0;
-        if off.abs() <= f64::from(self.turn.slack_bytes) { -f64::from(1 + 2 * self.turn.slack_bytes).ln() } else { LN_NEVER }
+        if off.abs() <= f64::from(self.turn.slack_bytes) {
+            -f64::from(1 + 2 * self.turn.slack_bytes).ln()
+        } else {
+            LN_NEVER
+        }
     }
 
     fn reply(&self, kind: ReplyKind) -> f64 {
@@ -511,7 +525,8 @@ impl Said<'_> {
 
     /// How many RCPT commands a turn may hold, by its octets and those of the answer.
     fn recipients_possible(&self, opening: Opening, close: Close) -> (u32, u32) {
-        let rest = f64::from(self.turn.client_bytes) - Envelope { opening, close, recipients: 1 }.others_bytes();
+        let rest =
+            f64::from(self.turn.client_bytes) - Envelope { opening, close, recipients: 1 }.others_bytes();
         let usual = self.habit.recipient_bytes;
         let of = |kind| f64::from(self.replies.of(kind).mean - self.replies.of(kind).deviation);
         let shortest = of(ReplyKind::Recipient).min(of(ReplyKind::Refused)).max(REPLY_BYTES_MIN);
@@ -605,12 +620,13 @@ impl Envelope {
             Opening::Mail => MAIL_BYTES,
             Opening::Recipients => 0.0,
         };
-        opening + match self.close {
-            Close::Open => 0.0,
-            Close::Data => 6.0,
-            Close::Chunk | Close::LastChunk => 14.0,
-            Close::LastChunkAndQuit => 20.0,
-        }
+        opening
+            + match self.close {
+                Close::Open => 0.0,
+                Close::Data => 6.0,
+                Close::Chunk | Close::LastChunk => 14.0,
+                Close::LastChunkAndQuit => 20.0,
+            }
     }
 
     /// Octets of one RCPT command, by how much was said.
@@ -627,11 +643,12 @@ impl Envelope {
         let spread = if self.opening == Opening::Recipients { 0.0 } else { MAIL_BYTES * MAIL_SPREAD };
         let number = -1.0 - recipients.ln();
         let rest = client - self.others_bytes();
-        number + if self.close.has_message() {
-            ln_message(rest - recipients * habit.recipient_bytes)
-        } else {
-            habit.ln_recipients(recipients, rest, spread)
-        }
+        number
+            + if self.close.has_message() {
+                ln_message(rest - recipients * habit.recipient_bytes)
+            } else {
+                habit.ln_recipients(recipients, rest, spread)
+            }
     }
 }
 
@@ -660,4 +677,120 @@ fn ln_normal_of_ln(size: f64, median: f64, spread: f64) -> f64 {
     }
     let off = (size / median).ln() / spread;
     -0.5 * off * off - (size * spread * (2.0 * PI).sqrt()).ln()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::replies::{candidates, dialect_of};
+    use super::*;
+    use proptest::prelude::*;
+
+    /// A turn by the lines of both sides; a number stands for a text of so many octets.
+    fn turn(client: &[&str], server: &[&str]) -> Turn {
+        let octets =
+            |lines: &[&str]| lines.iter().map(|line| line.parse().unwrap_or(line.len() as u32 + 2)).sum();
+        Turn { client_bytes: octets(client), server_bytes: octets(server), slack_bytes: 0 }
+    }
+
+    fn counted(greeting: &str, turns: &[Turn]) -> [u32; 4] {
+        let candidates = candidates(dialect_of(greeting.as_bytes()), None);
+        let Reading { messages, recipients, recipients_refused, messages_error } =
+            read(State::Start, turns, &candidates).0;
+        [messages, recipients, recipients_refused, messages_error]
+    }
+
+    const EHLO: &str = "EHLO relay.example.net";
+    const MAIL: &str = "MAIL FROM:<anna.lee@example.net> SIZE=2210";
+    const TO: &str = "RCPT TO:<b.miller@example.org>";
+    const NOBODY: &str = "RCPT TO:<nobody@example.org>";
+    const NO_SUCH: &str =
+        "550 5.1.1 <nobody@example.org>: Recipient address rejected: User unknown in virtual mailbox table";
+    const GO: &str = "354 End data with <CR><LF>.<CR><LF>";
+    const QUEUED: &str = "250 2.0.0 Ok: queued as 4Bfz12k3LmzQ";
+    const BYE: &str = "221 2.0.0 Bye";
+
+    #[test]
+    fn postfix_says_the_envelope_at_once() {
+        let turns = [
+            turn(&[EHLO], &["151"]),
+            turn(&[MAIL, TO, NOBODY, TO, TO, "DATA"], &["250 2.1.0 Ok", "42", NO_SUCH, GO]),
+            turn(&["2200"], &[QUEUED]),
+            turn(&[MAIL, NOBODY, "DATA"], &["250 2.1.0 Ok", NO_SUCH, "554 5.5.1 Error: no valid recipients"]),
+            turn(&["RSET"], &["250 2.0.0 Ok"]),
+            turn(&[MAIL, TO, "DATA"], &["250 2.1.0 Ok", "14", GO]),
+            turn(&["48000"], &[QUEUED, BYE]),
+        ];
+        let [messages, recipients, refused, error] = counted("mx.example.org ESMTP Postfix", &turns);
+        assert_eq!([messages, refused, error], [2, 2, 0]);
+        // A longer refusal or one more acceptance: that is hard to tell.
+        assert!(recipients.abs_diff(6) <= 1, "{recipients} recipients");
+    }
+
+    #[test]
+    fn others_wait_for_each_answer() {
+        let turns = [
+            turn(&[EHLO], &["213"]),
+            turn(&[MAIL], &["250 2.1.0 <anna.lee@example.net>... Sender ok"]),
+            turn(&[TO], &["250 2.1.5 <b.miller@example.org>... Recipient ok"]),
+            turn(&[NOBODY], &["550 5.1.1 <nobody@example.org>... User unknown"]),
+            turn(&["DATA"], &["354 Enter mail, end with \".\" on a line by itself"]),
+            turn(&["730"], &["250 2.0.0 4AS12345012345 Message accepted for delivery"]),
+            turn(&["QUIT"], &["221 2.0.0 mx.example.org closing connection"]),
+        ];
+        assert_eq!(counted("mx.example.org ESMTP Sendmail 8.18.1", &turns)[..2], [1, 2]);
+    }
+
+    #[test]
+    fn exim_says_the_first_chunk_with_the_envelope() {
+        let (granted, chunk) = ("250 Accepted", "250 431 byte chunk received");
+        let last = ["250- 8290 byte chunk, total 8721", "250 OK id=1tGxyz-000ABC-0a"];
+        let turns = [
+            turn(&[EHLO], &["159"]),
+            turn(&[MAIL, TO, TO, "BDAT 431", "431"], &["250 OK", granted, granted, chunk]),
+            turn(&["BDAT 8290 LAST", "8290"], &last),
+            turn(&[MAIL, TO, "BDAT 1200 LAST", "1200"], &["250 OK", granted, last[0], last[1]]),
+            turn(&["QUIT"], &["221 mx.example.org closing connection"]),
+        ];
+        assert_eq!(counted("mx.example.org ESMTP Exim 4.98", &turns)[..3], [2, 3, 0]);
+    }
+
+    #[test]
+    fn a_server_that_does_not_name_itself_is_found_by_its_answers() {
+        let turns = [
+            turn(&[EHLO], &["190"]),
+            turn(&[MAIL], &["250 ok"]),
+            turn(&[TO], &["250 ok"]),
+            turn(&[TO], &["250 ok"]),
+            turn(&["DATA"], &["354 go ahead"]),
+            turn(&["5200"], &["250 ok 1795912069 qp 4711"]),
+            turn(&["QUIT"], &["221 mx.example.org"]),
+        ];
+        assert_eq!(counted("mx.example.org ESMTP", &turns)[..2], [1, 2]);
+    }
+
+    #[test]
+    fn answers_that_come_early_part_a_turn() {
+        let turns = [
+            turn(&[EHLO], &["151"]),
+            turn(&[MAIL, TO, TO], &["250 2.1.0 Ok"]),
+            turn(&[TO, "DATA"], &["42", GO]),
+            turn(&["5200"], &[QUEUED, BYE]),
+        ];
+        assert_eq!(counted("mx.example.org ESMTP Postfix", &turns)[..2], [1, 3]);
+    }
+
+    proptest! {
+        /// Whoever sends what: no more messages than turns, no more refusals than recipients, in bounded time.
+        #[test]
+        fn anything_is_read(
+            turns in prop::collection::vec((0u32..70_000, 0u32..3_000, 0u16..2_000), 0..40),
+        ) {
+            let turns: Vec<_> = turns
+                .into_iter()
+                .map(|(client_bytes, server_bytes, slack_bytes)| Turn { client_bytes, server_bytes, slack_bytes })
+                .collect();
+            let [messages, recipients, refused, _] = counted("ESMTP", &turns);
+            prop_assert!(messages as usize <= turns.len() && refused <= recipients);
+        }
+    }
 }
