@@ -1,0 +1,183 @@
+//! Sessions under STARTTLS between real mail servers over a veth: what portreeve tells of them from outside, beside
+//! what the servers' own logs say of the same sessions.
+//!
+//! Needs root, `unshare`, `ip`, `openssl`, Python and Postfix. `PORTREEVE_TLS_SESSIONS` (20) a pair,
+//! `PORTREEVE_TLS_SEED` (1); `PORTREEVE_TLS_PLAIN` (0) sessions a pair in clear before; `PORTREEVE_TLS_CAPTURE` is a
+//! folder where each pair's capture and truth are kept.
+
+#![allow(clippy::unwrap_used)] // a test fails loudly
+
+mod servers_support;
+mod tls_lab;
+
+use rand::SeedableRng;
+use rand_chacha::ChaCha8Rng;
+use servers_support::{INSIDE, has, in_namespaces, ip, missing, number};
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use tls_lab::clients::{self, Mode};
+use tls_lab::places::{Client, Server};
+use tls_lab::servers::Unpacked;
+use tls_lab::{mix, queues, servers, table, truth, wait_for, watch};
+
+/// No name is asked for outside, and this machine has one.
+const NAMES: &str = "mount -t tmpfs none /run; echo nameserver 127.0.0.1 >/run/resolv.conf; \
+    echo 127.0.0.1 localhost client.example.net out.example.net $(hostname) >/run/hosts; \
+    mount --bind /run/hosts /etc/hosts; mount --bind /run/resolv.conf $(realpath /etc/resolv.conf) || true;";
+
+#[test]
+fn sessions_under_tls_are_estimated() {
+    if std::env::var_os(INSIDE).is_some() {
+        return inside();
+    }
+    let programs = [
+        (has("postfix"), "Postfix (.ci/install postfix)"),
+        (has("openssl"), "openssl (.ci/install openssl)"),
+        (has("python3"), "Python (.ci/install python3)"),
+    ];
+    let program = programs.into_iter().find(|(there, _)| !there).map(|(_, what)| what);
+    if let Some(what) = missing().or(program) {
+        eprintln!("skipped: needs {what}");
+        return;
+    }
+    in_namespaces("sessions_under_tls_are_estimated", NAMES);
+}
+
+fn inside() {
+    let mut folder = tempfile::Builder::new().prefix("portreeve-tls").tempdir().unwrap();
+    folder.disable_cleanup(tls_lab::capture_folder().is_some());
+    fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
+    lay_network();
+    let lab = Lab::start(folder.path());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (ready, listens) = std::sync::mpsc::channel();
+    let watcher = std::thread::spawn({
+        let stop = Arc::clone(&stop);
+        move || watch::watch(&stop, ready)
+    });
+    listens.recv().unwrap();
+    lab.converse(Mode::Plain, number("PORTREEVE_TLS_PLAIN", 0));
+    lab.converse(Mode::Tls, number("PORTREEVE_TLS_SESSIONS", 20));
+    wait_for("the last session to end", || connections() == 0);
+    stop.store(true, Ordering::Relaxed);
+    let watched = watcher.join().unwrap();
+
+    let mut truths = truth::Truths::new();
+    lab.logs.iter().for_each(|log| truth::read(log, &mut truths));
+    table::keep_truths(&watched, &truths);
+    let compared = table::join(&watched, truths);
+    let versions = [2, 3].map(|tls| (tls, table::print(&compared, tls)));
+    for (tls, sums) in versions {
+        let error = sums.messages_error_percent();
+        assert!(error.abs() <= 5.0, "TLS 1.{tls}: the messages told are off by {error:+.1} %");
+        let exact = sums.exact_percent();
+        assert!(exact >= 90.0, "TLS 1.{tls}: exact in {exact:.1} % of sessions");
+        let noticed = sums.noticed_percent();
+        assert!(noticed >= 80.0, "TLS 1.{tls}: {noticed:.1} % of the refused recipients noticed");
+    }
+}
+
+/// What runs.
+struct Lab<'a> {
+    folder: &'a Path,
+    servers: Vec<Server>,
+    logs: Vec<servers::Log>,
+    exim: Option<Unpacked>,
+    opensmtpd: Option<Unpacked>,
+    sendmail: Option<String>,
+}
+
+impl Lab<'_> {
+    /// Starts all servers, and the clients that wait for mail.
+    fn start(folder: &Path) -> Lab<'_> {
+        servers::certify(folder);
+        fs::write(folder.join("client.py"), include_str!("tls_lab/client.py")).unwrap();
+        let (exim, sendmail) = (servers::unpack_exim(), queues::unpack_sendmail());
+        let (opensmtpd, opensmtpd_server) =
+            (servers::unpack_opensmtpd_client(), servers::unpack_opensmtpd_server());
+        let mut logs = vec![servers::postfix(folder)];
+        clients::start_postfix(folder);
+        logs.extend(exim.as_ref().map(|exim| servers::exim(folder, exim)));
+        if let Some(unpacked) = &opensmtpd_server {
+            logs.extend([2, 3].map(|tls| servers::opensmtpd(folder, unpacked, tls)));
+        }
+        opensmtpd.iter().for_each(|unpacked| clients::start_opensmtpd(folder, unpacked));
+        let unpacked = [
+            ("Exim", exim.is_some()),
+            ("OpenSMTPD, the client", opensmtpd.is_some()),
+            ("OpenSMTPD, the server", opensmtpd_server.is_some()),
+            ("Sendmail", sendmail.is_some()),
+        ];
+        for (name, _) in unpacked.iter().filter(|(_, there)| !there) {
+            eprintln!("without {name}: its packages could not be fetched");
+        }
+        let runs = |server: &Server| logs.iter().any(|log| log.mta == server.mta);
+        let servers = Server::all().into_iter().filter(runs).collect();
+        Lab { folder, servers, logs, exim, opensmtpd, sendmail }
+    }
+
+    /// All clients, each at its own pace, hold visits with one server after the other.
+    fn converse(&self, mode: Mode, count: u64) {
+        if count == 0 {
+            return;
+        }
+        std::thread::scope(|scope| {
+            for client in Client::ALL {
+                scope.spawn(move || {
+                    self.servers.iter().for_each(|server| self.visit(client, *server, mode, count))
+                });
+            }
+        });
+    }
+
+    fn visit(&self, client: Client, server: Server, mode: Mode, count: u64) {
+        let pair = [server.octet(), client as u8, mode as u8].map(u64::from);
+        let seed = number("PORTREEVE_TLS_SEED", 1);
+        let mut dice = ChaCha8Rng::seed_from_u64(pair.iter().fold(seed, |seed, part| seed * 100 + part));
+        let visits = mix::visits(count, client == Client::Python, &mut dice);
+        let lab = self.folder;
+        match client {
+            Client::Postfix => clients::postfix(lab, server, mode, visits),
+            Client::PostfixReuse => clients::postfix_reuse(lab, server, mode, visits),
+            Client::Python => clients::python(lab, server, mode, &visits),
+            Client::OpenSmtpd if self.opensmtpd.is_some() => clients::opensmtpd(lab, server, mode, visits),
+            Client::Exim => {
+                self.exim.iter().for_each(|exim| queues::exim(lab, exim, server, mode, &visits));
+            }
+            Client::Sendmail => {
+                self.sendmail.iter().for_each(|mounts| queues::sendmail(lab, mounts, server, mode, &visits));
+            }
+            Client::OpenSmtpd => {}
+        }
+    }
+}
+
+fn lay_network() {
+    for server in Server::all() {
+        ip(&format!("address add {}/24 dev v1", server.address()));
+    }
+    ip("netns add client");
+    // Segments as they are on a wire, not as one host hands them to another.
+    ip("link set v0 gso_max_segs 1 netns client");
+    ip("link set v1 gso_max_segs 1");
+    for words in ["link set lo up", "link set v0 up"] {
+        ip(&format!("-n client {words}"));
+    }
+    for client in Client::ALL {
+        for lane in 0..10 {
+            ip(&format!("-n client address add {}/24 dev v0", client.address(lane)));
+        }
+    }
+    ip("-n client route add default dev v0");
+}
+
+/// Connections of the servers that are not over.
+fn connections() -> usize {
+    const CLOSED: [&str; 2] = ["06", "0A"]; // TIME_WAIT, LISTEN
+    let table = fs::read_to_string("/proc/net/tcp").unwrap();
+    let words = table.lines().skip(1).map(|line| line.split_whitespace().collect::<Vec<_>>());
+    words.filter(|words| words[1].ends_with(":0019") && !CLOSED.contains(&words[3])).count()
+}
