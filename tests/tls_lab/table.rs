@@ -39,6 +39,14 @@ pub fn join(watched: &Watched, mut truths: Truths) -> Vec<Compared> {
         let session = session.unwrap_or_else(|| panic!("no session was seen from {}", opened.client));
         if let (Tls::Started, Some(estimate)) = (session.tls, session.opaque) {
             compared.push(Compared { client, server, truth, estimate });
+        } else {
+            // In clear everything is seen: this is how we know that the logs are read right.
+            let seen = Truth {
+                messages: session.messages,
+                recipients: session.recipients,
+                refused: session.recipients_refused,
+            };
+            assert_eq!(seen, truth, "{client:?} to {server:?} in clear, from {}", opened.client);
         }
     }
     compared
@@ -75,7 +83,7 @@ pub fn keep_truths(watched: &Watched, truths: &Truths) {
             server.tls,
             opened.client.ip(),
             opened.client.port(),
-            opened.at.as_micros(),
+            opened.syn_at.as_micros(),
             truth.messages,
             truth.recipients,
             truth.refused

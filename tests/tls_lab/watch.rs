@@ -22,6 +22,9 @@ const KERNEL_GATHERS: Duration = Duration::from_millis(500);
 
 /// A connection that was opened.
 pub struct Opened {
+    /// When it was asked for.
+    pub syn_at: Timestamp,
+    /// When the handshake was done, which is when the session begins.
     pub at: Timestamp,
     pub client: SocketAddr,
     pub server: IpAddr,
@@ -40,12 +43,21 @@ pub fn watch(stop: &AtomicBool, ready: std::sync::mpsc::Sender<()>) -> Watched {
     let mut road = WireRoad::new(Arc::new(company), WireSettings::default());
     let mut watched = Watched { observations: Vec::new(), opened: Vec::new() };
     let mut kept = Kept::from_environment();
+    let mut asked = BTreeMap::new();
     let mut quiet_since = Instant::now();
     loop {
         if let Some(packet) = live.next().unwrap() {
             let ends = ends(packet.bytes);
-            if let Some(((from, to), true)) = ends {
-                watched.opened.push(Opened { at: packet.at, client: from, server: to.ip() });
+            match ends {
+                Some(((from, to), true)) => {
+                    asked.insert((from, to), packet.at);
+                }
+                Some(((client, server), false)) => {
+                    if let Some(syn_at) = asked.remove(&(client, server)) {
+                        watched.opened.push(Opened { syn_at, at: packet.at, client, server: server.ip() });
+                    }
+                }
+                None => {}
             }
             if let Some((kept, (ends, _))) = kept.as_mut().zip(ends) {
                 kept.keep(ends, &packet);
