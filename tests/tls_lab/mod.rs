@@ -25,11 +25,14 @@ pub fn pair_name(client: Client, server: Server) -> String {
     format!("{client:?}-{:?}-tls1{}", server.mta, server.tls).to_lowercase()
 }
 
+/// Longer than any client needs for its visits.
+const PATIENCE: Duration = Duration::from_secs(900);
+
 /// Waits until something is so.
 pub fn wait_for(what: &str, is_so: impl Fn() -> bool) {
     let started = Instant::now();
     while !is_so() {
-        assert!(started.elapsed() < Duration::from_secs(120), "waited in vain for {what}");
+        assert!(started.elapsed() < PATIENCE, "waited in vain for {what}");
         std::thread::sleep(Duration::from_millis(20));
     }
 }

@@ -1,6 +1,6 @@
 //! The servers, and their logs. All are opportunistic, know `n…` alone, and refuse at its end what `refused-…` sends.
 
-use super::places::{Mta, Server};
+use super::places::{Client, Mta, Server};
 use super::wait_for;
 use crate::servers_support::{
     Users, unpacked_exim, unpacked_opensmtpd, unpacked_opensmtpd_tls_server, users,
@@ -97,11 +97,13 @@ pub fn postfix(lab: &Path) -> Log {
          relay_recipient_maps = regexp:{0}/known\nlocal_recipient_maps =\nrelay_transport = discard\n\
          default_transport = discard\nsmtpd_recipient_restrictions = reject_unauth_destination\n\
          smtpd_end_of_data_restrictions = check_sender_access regexp:{0}/refused\nsmtpd_client_port_logging = yes\n\
+         debug_peer_list = {2}\ndebug_peer_level = 1\n\
          smtpd_tls_security_level = may\nsmtpd_tls_cert_file = {1}/cert.pem\nsmtpd_tls_key_file = {1}/key.pem\n\
          smtpd_error_sleep_time = 0\nsmtpd_hard_error_limit = 1000\nsmtpd_soft_error_limit = 1000\n\
          smtpd_client_connection_count_limit = 0\n",
         folder.display(),
-        lab.display()
+        lab.display(),
+        Client::Exim.address(0)
     );
     let path = start_postfix(&folder, &[], &main, &master);
     servers.for_each(wait_for_server);
@@ -169,7 +171,6 @@ pub fn exim(lab: &Path, unpacked: &Unpacked) -> Log {
         assert!(Command::new("chown").arg("8").arg(folder.join(name)).status().unwrap().success());
     }
     let [old, new] = [2, 3].map(|tls| Server { mta: Mta::Exim, tls });
-    let key = "$sender_host_address $sender_host_port $received_ip_address";
     let conf = format!(
         "primary_hostname = mx.example.org\nspool_directory = {0}/spool\nlog_file_path = {0}/log/%slog\n\
          pid_file_path = {0}/spool/exim.pid\ndaemon_smtp_ports = 25\nlocal_interfaces = {2} : {3}\n\
@@ -179,22 +180,24 @@ pub fn exim(lab: &Path, unpacked: &Unpacked) -> Log {
          rfc1413_query_timeout = 0s\nhost_lookup =\nqueue_only = true\nkeep_environment =\nsmtp_accept_max = 0\n\
          smtp_accept_queue_per_connection = 0\nsmtp_accept_max_nonmail = 1000\n\
          begin acl\n\
-         connect:\n accept\n  logwrite = lab connect {key}\n\
-         rcpt:\n accept\n  local_parts = ^n\n  logwrite = lab accepted {key}\n deny\n  message = Unrouteable address\n  \
-         logwrite = lab refused {key}\n\
-         data:\n deny\n  senders = ^refused-\n  message = not wanted here\n  logwrite = lab end {key}\n discard\n  \
-         logwrite = lab end {key}\n",
+         connect:\n accept\n  logwrite = lab connect $sender_host_address $sender_host_port $received_ip_address\n\
+         rcpt:\n accept\n  local_parts = ^n\n  logwrite = lab accepted\n deny\n  message = Unrouteable address\n  \
+         logwrite = lab refused\n\
+         data:\n deny\n  senders = ^refused-\n  message = not wanted here\n  logwrite = lab end\n discard\n  \
+         logwrite = lab end\n",
         folder.display(),
         lab.display(),
         old.address(),
         new.address(),
     );
-    let path = folder.join("exim.conf");
-    fs::write(&path, conf).unwrap();
-    let script = format!("{} exec /usr/sbin/exim4 -C {} -bdf", unpacked.mounts, path.display());
-    start(&[], &script, &folder.join("diagnostics"));
+    let file = folder.join("exim.conf");
+    fs::write(&file, conf).unwrap();
+    let script =
+        format!("{} exec /usr/sbin/exim4 -C {} -d-all+receive+pid -bdf", unpacked.mounts, file.display());
+    let path = folder.join("diagnostics");
+    start(&[], &script, &path);
     [old, new].into_iter().for_each(wait_for_server);
-    Log { mta: Mta::Exim, path: folder.join("log/mainlog") }
+    Log { mta: Mta::Exim, path }
 }
 
 /// Tells smtpd that it wants to be told, and writes down all that it is told.

@@ -164,8 +164,9 @@ pub fn print(compared: &[Compared], tls: u8) -> Sums {
 }
 
 fn row(name: &str, sums: &Sums) {
+    let noticed = if sums.refused == 0 { "-".to_owned() } else { format!("{:.1}%", sums.noticed_percent()) };
     eprintln!(
-        "{name:26} {:9} {:9} {:9} {:+5.1}% {:5.1}% {:11} {:9} {:8} {:6.1}% {:13}",
+        "{name:26} {:9} {:9} {:9} {:+5.1}% {:5.1}% {:11} {:9} {:8} {noticed:>7} {:13}",
         sums.sessions,
         sums.messages,
         sums.messages_estimated,
@@ -174,7 +175,6 @@ fn row(name: &str, sums: &Sums) {
         sums.recipients,
         sums.recipients_estimated,
         sums.refused,
-        sums.noticed_percent(),
         sums.falsely_told,
     );
 }
