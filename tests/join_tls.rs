@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use tls_lab::clients::{self, Mode};
 use tls_lab::places::{Client, Server};
-use tls_lab::servers::Unpacked;
+use tls_lab::servers::{Daemon, Unpacked};
 use tls_lab::{mix, queues, servers, table, truth, wait_for, watch};
 
 /// No name is asked for outside, and this machine has one.
@@ -86,7 +86,7 @@ struct Lab<'a> {
     servers: Vec<Server>,
     logs: Vec<servers::Log>,
     exim: Option<Unpacked>,
-    opensmtpd: Option<Unpacked>,
+    opensmtpd: Option<Daemon>,
     sendmail: Option<String>,
 }
 
@@ -104,7 +104,7 @@ impl Lab<'_> {
         if let Some(unpacked) = &opensmtpd_server {
             logs.extend([2, 3].map(|tls| servers::opensmtpd(folder, unpacked, tls)));
         }
-        opensmtpd.iter().for_each(|unpacked| clients::start_opensmtpd(folder, unpacked));
+        let opensmtpd = opensmtpd.map(|unpacked| clients::start_opensmtpd(folder, &unpacked));
         let unpacked = [
             ("Exim", exim.is_some()),
             ("OpenSMTPD, the client", opensmtpd.is_some()),

@@ -2,7 +2,7 @@
 
 use super::mix::{Letter, Visit};
 use super::places::{Client, Server};
-use super::servers::Unpacked;
+use super::servers::{Daemon, Unpacked};
 use super::{servers, wait_for};
 use std::fs;
 use std::io::Write;
@@ -134,7 +134,7 @@ const OPENSMTPD_MESSAGES_MAX: usize = 6;
 const OPENSMTPD_LANES: usize = 10;
 
 /// The OpenSMTPD that sends: an action for each way.
-pub fn start_opensmtpd(lab: &Path, unpacked: &Unpacked) {
+pub fn start_opensmtpd(lab: &Path, unpacked: &Unpacked) -> Daemon {
     let folder = lab.join("opensmtpd-client");
     fs::create_dir_all(&folder).unwrap();
     let (mut actions, mut matches) = (String::new(), String::new());
@@ -158,8 +158,9 @@ pub fn start_opensmtpd(lab: &Path, unpacked: &Unpacked) {
     );
     fs::write(folder.join("smtpd.conf"), conf).unwrap();
     let script = format!("{} exec /usr/sbin/smtpd -d -f {}/smtpd.conf", unpacked.mounts, folder.display());
-    servers::start(&NETNS, &script, &folder.join("diagnostics"));
+    let daemon = servers::start(&NETNS, &script, &folder.join("diagnostics"));
     wait_for("OpenSMTPD, the client", || listens(OPENSMTPD_PORT));
+    daemon
 }
 
 /// Sessions take as many messages as there are, up to six.

@@ -9,12 +9,24 @@ use std::fs;
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 /// A server's log, and which it is.
 pub struct Log {
     pub mta: Mta,
     pub path: PathBuf,
+    /// `None` where the server runs by itself.
+    _daemon: Option<Daemon>,
+}
+
+/// A program that runs as long as this is kept.
+pub struct Daemon(Child);
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }
 
 /// The certificate of all servers.
@@ -107,7 +119,7 @@ pub fn postfix(lab: &Path) -> Log {
     );
     let path = start_postfix(&folder, &[], &main, &master);
     servers.for_each(wait_for_server);
-    Log { mta: Mta::Postfix, path }
+    Log { mta: Mta::Postfix, path, _daemon: None }
 }
 
 /// What the shell mounts first where a server unpacked elsewhere is to run, in a mount namespace of its own.
@@ -152,16 +164,16 @@ fn opensmtpd_mounts(smtpd: &Path) -> Unpacked {
 }
 
 /// Starts a shell script in a mount namespace of its own, with its diagnostics in a file.
-pub fn start(netns: &[&str], script: &str, log: &Path) {
+pub fn start(netns: &[&str], script: &str, log: &Path) -> Daemon {
     let words = [netns, &["unshare", "--mount", "sh", "-e", "-c", script]].concat();
     let out = fs::File::create(log).unwrap();
-    Command::new(words[0])
+    let started = Command::new(words[0])
         .args(&words[1..])
         .stdin(Stdio::null())
         .stdout(out.try_clone().unwrap())
         .stderr(out)
-        .spawn()
-        .unwrap();
+        .spawn();
+    Daemon(started.unwrap())
 }
 
 pub fn exim(lab: &Path, unpacked: &Unpacked) -> Log {
@@ -195,9 +207,9 @@ pub fn exim(lab: &Path, unpacked: &Unpacked) -> Log {
     let script =
         format!("{} exec /usr/sbin/exim4 -C {} -d-all+receive+pid -bdf", unpacked.mounts, file.display());
     let path = folder.join("diagnostics");
-    start(&[], &script, &path);
+    let daemon = start(&[], &script, &path);
     [old, new].into_iter().for_each(wait_for_server);
-    Log { mta: Mta::Exim, path }
+    Log { mta: Mta::Exim, path, _daemon: Some(daemon) }
 }
 
 /// Tells smtpd that it wants to be told, and writes down all that it is told.
@@ -247,7 +259,7 @@ pub fn opensmtpd(lab: &Path, unpacked: &Unpacked, tls: u8) -> Log {
         unpacked.mounts,
         folder.display()
     );
-    start(&[], &script, &folder.join("diagnostics"));
+    let daemon = start(&[], &script, &folder.join("diagnostics"));
     wait_for_server(server);
-    Log { mta: Mta::OpenSmtpd, path: reports }
+    Log { mta: Mta::OpenSmtpd, path: reports, _daemon: Some(daemon) }
 }

@@ -32,52 +32,48 @@ pub fn read(log: &Log, truths: &mut Truths) {
 /// that sends a whole message in one chunk behind recipients that are all refused has its end of data answered too; that
 /// is in the transcript alone (`debug_peer_list`).
 fn postfix(log: &str, truths: &mut Truths) {
-    let mut in_chunk = "";
-    let mut ended = BTreeSet::new();
+    let (mut ended, mut last_chunk_of) = (BTreeSet::new(), "");
     for line in log.lines() {
-        let Some(text) = line.split_once("]: ").map(|(_, text)| text) else { continue };
+        let Some((_, text)) = line.split_once("]: ") else { continue };
         if line.contains("(queue active)") || text.contains("reject: END-OF-MESSAGE") {
             ended.extend(text.split_once(": ").map(|(id, _)| id));
         }
     }
     for line in log.lines() {
-        let Some((head, text)) = line.split_once("]: ") else { continue };
-        let server = |server: &Server| head.contains(&format!(" s{}/smtpd[", server.octet()));
-        let Some(server) = Server::all().into_iter().find(server) else { continue };
-        let client = |mark: &str| {
-            let (_, rest) = text.split_once(mark)?.1.split_once('[')?;
-            let (address, rest) = rest.split_once("]:")?;
-            let port = rest.split([' ', ':', ',']).next()?;
-            Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
+        let Some((process, text)) = line.split_once("]: ") else { continue };
+        let of = |server: &Server| process.contains(&format!(" s{}/smtpd[", server.octet()));
+        let Some((client, server)) = postfix_client(text).zip(Server::all().into_iter().find(of)) else {
+            continue;
         };
-        if let Some(client) = client("connect from ").filter(|_| text.starts_with("connect")) {
-            truths.entry((client, server)).or_default().push(Truth::default());
-        } else if let Some((id, client)) = text.split_once(": ").map(|(id, _)| id).zip(client(": client=")) {
-            if let Some(truth) = truths.get_mut(&(client, server)).and_then(|all| all.last_mut()) {
-                truth.messages += u32::from(ended.contains(id));
-            }
-        } else if let Some(client) = client("disconnect from ") {
-            let count = |key: &str| {
-                let word = text.split(' ').find_map(|word| word.strip_prefix(key)).unwrap_or("0");
-                let (accepted, all) = word.split_once('/').unwrap_or((word, word));
-                (accepted.parse::<u32>().unwrap(), all.parse::<u32>().unwrap())
-            };
-            let Some(truth) = truths.get_mut(&(client, server)).and_then(|all| all.last_mut()) else {
-                continue;
-            };
-            let (accepted, all) = count("rcpt=");
-            (truth.recipients, truth.refused) = (all, all - accepted);
-        } else if let Some(client) =
-            client("> ").filter(|_| text.contains("no valid recipients") && in_chunk == head)
-        {
-            if let Some(truth) = truths.get_mut(&(client, server)).and_then(|all| all.last_mut()) {
-                truth.messages += 1;
-            }
+        let all = truths.entry((client, server)).or_default();
+        if text.starts_with("connect from ") {
+            all.push(Truth::default());
         }
-        if text.starts_with("< ") {
-            in_chunk = if text.contains(": BDAT ") && text.ends_with(" LAST") { head } else { "" };
+        let Some(truth) = all.last_mut() else { continue };
+        if let Some((id, _)) = text.split_once(": client=") {
+            truth.messages += u32::from(ended.contains(id));
+        } else if text.starts_with("disconnect from ") {
+            let rcpt = text.split(' ').find_map(|word| word.strip_prefix("rcpt=")).unwrap_or("0");
+            let (accepted, all) = rcpt.split_once('/').unwrap_or((rcpt, rcpt));
+            let [accepted, all] = [accepted, all].map(|count| count.parse::<u32>().unwrap());
+            (truth.recipients, truth.refused) = (all, all - accepted);
+        } else if text.starts_with("< ") {
+            let last = text.contains(": BDAT ") && text.ends_with(" LAST");
+            last_chunk_of = if last { process } else { "" };
+        } else if text.starts_with("> ") && last_chunk_of == process {
+            truth.messages += u32::from(text.ends_with("no valid recipients"));
         }
     }
+}
+
+/// `unknown[192.0.2.11]:41234` at the beginning of a line, or behind `from ` or `client=`.
+fn postfix_client(text: &str) -> Option<SocketAddr> {
+    let from = ["connect from ", "disconnect from ", "< ", "> "];
+    let from = from.into_iter().find_map(|begins| text.strip_prefix(begins));
+    let (_, host) = from.or_else(|| Some(text.split_once(": client=")?.1))?.split_once('[')?;
+    let (address, rest) = host.split_once("]:")?;
+    let port = rest.split([' ', ':', ',']).next()?;
+    Some(SocketAddr::new(address.parse().ok()?, port.parse().ok()?))
 }
 
 /// Exim's own account of what it does, each line with its process: `3245   lab connect 192.0.2.30 41234 203.0.113.22` and
