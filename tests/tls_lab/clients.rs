@@ -151,7 +151,7 @@ pub fn start_opensmtpd(lab: &Path, unpacked: &Unpacked) -> Daemon {
         }
     }
     let conf = format!(
-        "queue ttl 1h\nmta limit session-mail-max {OPENSMTPD_MESSAGES_MAX}\n\
+        "queue ttl 1h\nsmtp limit max-mails 100000\nmta limit session-mail-max {OPENSMTPD_MESSAGES_MAX}\n\
          listen on 127.0.0.1 port {OPENSMTPD_PORT} hostname out.example.net\n\
          action \"trash\" mda \"cat >/dev/null\" virtual {{ \"@\" = \"nobody\" }}\n{actions}\
          match from any for domain client.example.net action \"trash\"\n{matches}"
