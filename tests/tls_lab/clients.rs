@@ -127,39 +127,49 @@ fn send_by_postfix(lab: &Path, letters: Vec<Letter>) {
     wait_for("Postfix's queue to empty", || queues.iter().all(|queue| files(queue) == 0));
 }
 
-const OPENSMTPD_PORT: u16 = 2526;
 /// Most messages of a session.
 const OPENSMTPD_MESSAGES_MAX: usize = 6;
+/// How long a session waits for more, seconds.
+const OPENSMTPD_KEEPALIVE_SECONDS: usize = 3;
 /// One source has one session at once, and rests for five seconds between two of them.
 const OPENSMTPD_LANES: usize = 10;
+
+/// Where OpenSMTPD takes the letters of a way: what listens there marks them, which is cheaper than to look at each.
+fn opensmtpd_port(server: Server, mode: Mode) -> u16 {
+    3_000 + 10 * u16::from(server.octet()) + mode as u16
+}
 
 /// The OpenSMTPD that sends: an action for each way.
 pub fn start_opensmtpd(lab: &Path, unpacked: &Unpacked) -> Daemon {
     let folder = lab.join("opensmtpd-client");
     fs::create_dir_all(&folder).unwrap();
-    let (mut actions, mut matches) = (String::new(), String::new());
+    let (mut listeners, mut actions, mut matches) = (String::new(), String::new(), String::new());
     let ways =
         Server::all().into_iter().flat_map(|server| [Mode::Plain, Mode::Tls].map(|mode| (server, mode)));
-    for (server, mode) in ways {
+    for (server, mode) in ways.clone() {
         let protocol = if mode == Mode::Tls { "smtp" } else { "smtp+notls" };
+        let (port, address) = (opensmtpd_port(server, mode), server.address());
+        listeners += &format!("listen on 127.0.0.1 port {port} hostname out.example.net tag \"{port}\"\n");
         for lane in 0..OPENSMTPD_LANES {
-            let (route, address) = (route(server, mode, lane), server.address());
-            let source = Client::OpenSmtpd.address(lane as u8);
+            let (route, source) = (route(server, mode, lane), Client::OpenSmtpd.address(lane as u8));
             actions += &format!("action \"{route}\" relay host {protocol}://{address} src {source}\n");
             let from = format!("^(refused-)?{route}-");
-            matches += &format!("match from mail-from regex \"{from}\" for any action \"{route}\"\n");
+            matches +=
+                &format!("match tag \"{port}\" mail-from regex \"{from}\" for any action \"{route}\"\n");
         }
     }
     let conf = format!(
-        "queue ttl 1h\nsmtp limit max-mails 100000\nmta limit session-mail-max {OPENSMTPD_MESSAGES_MAX}\n\
-         listen on 127.0.0.1 port {OPENSMTPD_PORT} hostname out.example.net\n\
+        "queue ttl 1h\nsmtp limit max-mails 100000\n\
+         mta limit session-mail-max {OPENSMTPD_MESSAGES_MAX} session-keepalive {OPENSMTPD_KEEPALIVE_SECONDS}\n{listeners}\
          action \"trash\" mda \"cat >/dev/null\" virtual {{ \"@\" = \"nobody\" }}\n{actions}\
          match from any for domain client.example.net action \"trash\"\n{matches}"
     );
     fs::write(folder.join("smtpd.conf"), conf).unwrap();
     let script = format!("{} exec /usr/sbin/smtpd -d -f {}/smtpd.conf", unpacked.mounts, folder.display());
     let daemon = servers::start(&NETNS, &script, &folder.join("diagnostics"));
-    wait_for("OpenSMTPD, the client", || listens(OPENSMTPD_PORT));
+    for (server, mode) in ways {
+        wait_for("OpenSMTPD, the client", || listens(opensmtpd_port(server, mode)));
+    }
     daemon
 }
 
@@ -170,7 +180,7 @@ pub fn opensmtpd(lab: &Path, server: Server, mode: Mode, visits: Vec<Visit>) {
     });
     let letters: Vec<_> = lanes.collect();
     let recipients: usize = letters.iter().map(|letter| letter.to.len()).sum();
-    submit(lab, OPENSMTPD_PORT, letters);
+    submit(lab, opensmtpd_port(server, mode), letters);
     let way = route(server, mode, 0);
     let ways = [format!("from=<{}", &way[..4]), format!("from=<refused-{}", &way[..4])];
     wait_for("OpenSMTPD's queue to empty", || {
