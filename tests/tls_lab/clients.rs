@@ -116,7 +116,7 @@ pub fn postfix_reuse(lab: &Path, server: Server, mode: Mode, visits: Vec<Visit>)
 
 /// The letter with its way in its reverse-path.
 fn led(mut letter: Letter, server: Server, mode: Mode, lane: usize) -> Letter {
-    letter.from = letter.from.replace("route", &route(server, mode, lane));
+    letter.from = letter.from.replacen("route", &route(server, mode, lane), 1);
     letter
 }
 

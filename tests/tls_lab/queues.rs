@@ -15,7 +15,7 @@ pub fn exim(lab: &Path, unpacked: &Unpacked, server: Server, mode: Mode, visits:
     let etc = folder.join("etc/exim4");
     fs::create_dir_all(&etc).unwrap();
     fs::create_dir_all(folder.join("spool")).unwrap();
-    let security = if mode == Mode::Tls { "hosts_noproxy_tls =" } else { "hosts_avoid_tls = *" };
+    let security = if mode == Mode::Tls { "" } else { "hosts_avoid_tls = *" };
     let conf = format!(
         "primary_hostname = out.example.net\nspool_directory = {0}/spool\nlog_file_path = {0}/spool/%slog\n\
          qualify_domain = client.example.net\nkeep_environment =\nhost_lookup =\nqueue_only = true\n\

@@ -9,7 +9,7 @@ use portreeve::observation::Observation;
 use portreeve::smtp::{WireRoad, WireSettings};
 use portreeve::time::{CivilClock, Timestamp};
 use std::collections::BTreeMap;
-use std::fs::File;
+use std::fs::{self, File};
 use std::io::{BufWriter, Write};
 use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
@@ -93,6 +93,7 @@ struct Kept {
 impl Kept {
     fn from_environment() -> Option<Kept> {
         let folder = super::capture_folder()?;
+        fs::create_dir_all(&folder).unwrap();
         Some(Kept { folder, files: BTreeMap::new() })
     }
 
