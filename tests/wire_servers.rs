@@ -7,6 +7,8 @@
 
 #![allow(clippy::unwrap_used)] // a test fails loudly
 
+mod servers_support;
+
 use portreeve::capture::{Live, LiveSettings};
 use portreeve::company::Company;
 use portreeve::observation::{Fact, Observation};
@@ -14,6 +16,7 @@ use portreeve::smtp::{WireRoad, WireSettings};
 use portreeve::time::CivilClock;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use servers_support::{INSIDE, in_namespaces, ip, missing, number, unpacked_exim, unpacked_opensmtpd, users};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
@@ -25,8 +28,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-/// Set in the process that runs inside the namespaces.
-const INSIDE: &str = "PORTREEVE_SERVERS_INSIDE";
 const SERVER: &str = "203.0.113.7:25";
 const CALLERS: u64 = 8;
 /// Silence after which a server has said all that it will.
@@ -253,10 +254,6 @@ fn listen(stream: &mut TcpStream) -> bool {
     true
 }
 
-fn number(name: &str, usual: u64) -> u64 {
-    std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(usual)
-}
-
 /// Plays all dialogues from a network namespace of their own, behind the veth.
 fn converse(mta: Mta) {
     let (tell, told) = std::sync::mpsc::channel();
@@ -297,10 +294,6 @@ fn converse(mta: Mta) {
     ip(&format!("link set v0 netns {}", told.recv().unwrap()));
     go.send(()).unwrap();
     callers.join().unwrap();
-}
-
-fn ip(words: &str) {
-    assert!(Command::new("ip").args(words.split(' ')).status().unwrap().success(), "ip {words}");
 }
 
 /// Reads the interface until told to stop and nothing more waits.
@@ -521,53 +514,6 @@ fn wait_for_server() {
     }
 }
 
-/// Unpacks packages that cannot be installed beside Postfix. `None` where they cannot be had.
-fn unpacked(name: &str, packages: &str, program: &str) -> Option<PathBuf> {
-    let folder = PathBuf::from("/var/cache/portreeve-lab").join(name);
-    if !folder.join(program).exists() {
-        let script = format!(
-            "mkdir -p {0} && cd {0} && apt-get download -qq {packages} && for p in *.deb; do dpkg -x $p .; done",
-            folder.display()
-        );
-        let _ = Command::new("sh").args(["-c", &script]).stderr(Stdio::null()).stdout(Stdio::null()).status();
-    }
-    folder.join(program).exists().then_some(folder)
-}
-
-/// Runs a test of this file again, where there is no network but ours.
-fn in_namespaces(test: &str, first: &str) {
-    let me = std::env::current_exe().unwrap();
-    let script = format!(
-        "set -e; mount --make-rprivate /; {first} ip link set lo up; ip link add v1 type veth peer name v0; \
-         ip link set v1 up; ip address add 203.0.113.7/24 dev v1; ip route add 192.0.2.0/24 dev v1; \
-         exec {} --exact {test} --nocapture",
-        me.display()
-    );
-    let namespaces =
-        ["--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-c", &script];
-    assert!(Command::new("unshare").args(namespaces).env(INSIDE, "1").status().unwrap().success());
-}
-
-/// What is missing to run a server here.
-fn missing() -> Option<&'static str> {
-    let has = |name: &str| {
-        ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].iter().any(|dir| Path::new(dir).join(name).exists())
-    };
-    let needs = [
-        (nix::unistd::Uid::effective().is_root(), "root"),
-        (has("unshare"), "unshare"),
-        (
-            Command::new("unshare")
-                .args(["--net", "--mount", "true"])
-                .status()
-                .is_ok_and(|status| status.success()),
-            "the right to make namespaces",
-        ),
-        (has("ip"), "ip (.ci/install iproute2)"),
-    ];
-    needs.into_iter().find(|(there, _)| !there).map(|(_, what)| what)
-}
-
 #[test]
 fn postfix_has_queued_what_the_wire_counts() {
     if std::env::var_os(INSIDE).is_some() {
@@ -590,7 +536,7 @@ fn exim_has_queued_what_the_wire_counts() {
         eprintln!("skipped: needs {what}");
         return;
     }
-    let Some(exim) = unpacked("exim", "exim4-daemon-light exim4-base", "usr/sbin/exim4") else {
+    let Some(exim) = unpacked_exim() else {
         eprintln!("skipped: Exim's packages could not be fetched");
         return;
     };
@@ -609,7 +555,7 @@ fn opensmtpd_has_queued_what_the_wire_counts() {
         eprintln!("skipped: needs {what}");
         return;
     }
-    let Some(smtpd) = unpacked("opensmtpd", "opensmtpd libevent-2.1-7", "usr/sbin/smtpd") else {
+    let Some(smtpd) = unpacked_opensmtpd() else {
         eprintln!("skipped: OpenSMTPD's packages could not be fetched");
         return;
     };
@@ -625,31 +571,4 @@ fn opensmtpd_has_queued_what_the_wire_counts() {
         users.mount
     );
     in_namespaces("opensmtpd_has_queued_what_the_wire_counts", &overlay);
-}
-
-struct Users {
-    _files: [tempfile::NamedTempFile; 2],
-    mount: String,
-}
-
-/// Users of a server that is not installed, for the namespace alone.
-fn users(passwd: &str, group: &str) -> Users {
-    let with = |path: &str, entries: &str| {
-        let known = fs::read_to_string(path).unwrap();
-        let mut copy = tempfile::NamedTempFile::new().unwrap();
-        copy.write_all(known.as_bytes()).unwrap();
-        let first = entries.split(':').next().unwrap();
-        if !known.lines().any(|line| line.starts_with(&format!("{first}:"))) {
-            copy.write_all(entries.as_bytes()).unwrap();
-        }
-        fs::set_permissions(copy.path(), fs::Permissions::from_mode(0o644)).unwrap();
-        copy
-    };
-    let files = [with("/etc/passwd", passwd), with("/etc/group", group)];
-    let mount = format!(
-        "mount --bind {} /etc/passwd; mount --bind {} /etc/group;",
-        files[0].path().display(),
-        files[1].path().display()
-    );
-    Users { _files: files, mount }
 }
