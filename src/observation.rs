@@ -83,12 +83,12 @@ pub enum Fact {
 pub struct Reconciled {
     /// Whether both roads saw it.
     pub view: View,
-    /// The delivery as the road saw that has it, without its forward-path unless recipients are to be named; `None`
-    /// for a message under TLS.
+    /// The delivery that only one road has, without its forward-path unless recipients are to be named. `None` where
+    /// both have it (each told it already) and for a message under TLS.
     pub delivery: Option<Box<Delivery>>,
-    /// Keyed digest of the forward-path.
+    /// Keyed digest of the forward-path; `None` for a message under TLS that no log has.
     pub recipient: Option<u64>,
-    /// Domain of the forward-path.
+    /// Domain of the forward-path of a delivery that only one road has.
     pub recipient_domain: Option<Untrusted>,
     /// The server that got it.
     pub responder: Option<IpAddr>,

@@ -108,7 +108,7 @@ impl Server {
         ];
         let header = Header { standing: self.standing.clone(), bounds };
         notes.push((format!("{PREFIX}{address}"), encode(&header)));
-        let reduced = |seen: &super::view::Seen| seen.clone().reduced(recipients_named);
+        let reduced = |seen: &super::view::Seen| seen.reduced(recipients_named);
         for (road, pieces) in [
             ("w", self.wire.views.take_changed(reduced)),
             ("l", self.log.views.take_changed(reduced)),

@@ -31,7 +31,7 @@ use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
 use std::hash::Hasher;
 use std::net::IpAddr;
-use view::Seen;
+use view::Traits;
 
 /// What the join counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -90,8 +90,9 @@ impl Join {
         std::mem::take(&mut self.blind)
     }
 
-    /// Takes one observation of a road; pushes what is settled by it.
-    pub fn observe(&mut self, observation: &Observation, out: &mut Vec<Observation>) {
+    /// Takes one observation of a road; pushes what is settled by it. It is taken whole, since most deliveries wait
+    /// here for their other view.
+    pub fn observe(&mut self, observation: Observation, out: &mut Vec<Observation>) {
         let Some(address) = observation.sender.address else { return };
         match observation.vantage {
             Vantage::Log => self.take_logged(address, observation, out),
@@ -99,7 +100,7 @@ impl Join {
         }
     }
 
-    fn take_logged(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
+    fn take_logged(&mut self, address: IpAddr, observation: Observation, out: &mut Vec<Observation>) {
         if !self.servers.contains_key(&address) {
             // Only mail that left makes a server: a login or a rejected client does not.
             if !matches!(observation.fact, Fact::Delivery(_)) {
@@ -111,17 +112,18 @@ impl Join {
             }
         }
         let (key, wire_reached) = (self.key, self.wire_reached);
+        let Observation { at, sender, fact, .. } = observation;
         let (server, mut tell) = self.parts(address, out);
-        if let Fact::Delivery(delivery) = &observation.fact
-            && let Some(seen) = Seen::of(&key, observation, delivery)
+        if let Fact::Delivery(delivery) = fact
+            && let Some(traits) = Traits::of(&key, at, &delivery)
         {
-            server.logged(seen, &mut tell);
+            server.logged(traits, sender, delivery, &mut tell);
         }
-        server.log_reaches(observation.at, &mut tell);
+        server.log_reaches(at, &mut tell);
         server.wire_reaches(wire_reached, &mut tell);
     }
 
-    fn take_passed(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
+    fn take_passed(&mut self, address: IpAddr, observation: Observation, out: &mut Vec<Observation>) {
         if observation.at > self.wire_reached {
             self.silences.note(self.wire_reached, observation.at);
             self.wire_reached = observation.at;
@@ -130,15 +132,16 @@ impl Join {
             return;
         }
         let (key, wire_reached) = (self.key, self.wire_reached);
+        let Observation { at, sender, fact, .. } = observation;
         let (server, mut tell) = self.parts(address, out);
-        match &observation.fact {
+        match fact {
             Fact::Delivery(delivery) => {
-                if let Some(seen) = Seen::of(&key, observation, delivery) {
-                    server.passed(seen, &mut tell);
+                if let Some(traits) = Traits::of(&key, at, &delivery) {
+                    server.passed(traits, sender, delivery, &mut tell);
                 }
             }
             Fact::Session(session) if session.tls == Tls::Started => {
-                server.session(observation.at, session, &mut tell);
+                server.session(at, &session, &mut tell);
             }
             _ => {}
         }
@@ -160,12 +163,10 @@ impl Join {
     }
 }
 
-/// Keyed digest of parts, each closed by its length.
-fn keyed(key: &[u8; 16], parts: &[&[u8]]) -> u64 {
+/// Keyed digest of a text, closed by its length.
+fn keyed(key: &[u8; 16], text: &[u8]) -> u64 {
     let mut hasher = SipHasher13::new_with_key(key);
-    for part in parts {
-        hasher.write(part);
-        hasher.write_u64(part.len() as u64);
-    }
+    hasher.write(text);
+    hasher.write_u64(text.len() as u64);
     hasher.finish()
 }

@@ -7,11 +7,11 @@
 
 use super::JoinCounters;
 use super::coverage::{Blind, Coverage, Silences};
-use super::view::Seen;
+use super::view::{Seen, Story, Traits};
 use super::waiting::{Numbered, Waiting};
 use crate::limits;
 use crate::mail::Untrusted;
-use crate::observation::{Fact, Observation, Reconciled, SenderKeys, Session, Vantage, View};
+use crate::observation::{Delivery, Fact, Observation, Reconciled, SenderKeys, Session, Vantage, View};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -79,18 +79,34 @@ pub struct Tell<'a> {
 }
 
 impl Tell<'_> {
-    fn piece(&mut self, at: Timestamp, view: View, seen: Seen) {
-        let seen = seen.reduced(self.recipients_named);
+    /// A piece of mail that only one road has.
+    fn alone(&mut self, at: Timestamp, view: View, traits: Traits, story: Story) {
+        let domain = story.recipient_domain();
+        let Story { sender, delivery, .. } = story.reduced(self.recipients_named);
         let vantage = if view == View::LogOnly { Vantage::Log } else { Vantage::Wire };
-        let fact = Fact::Reconciled(Reconciled {
-            view,
-            responder: seen.delivery.responder,
-            delivery: Some(Box::new(seen.delivery)),
-            recipient: Some(seen.path),
-            recipient_domain: seen.domain,
-            seen_at: seen.at,
-        });
-        self.out.push(Observation { at, vantage, sender: seen.sender, fact });
+        let fact = Reconciled {
+            delivery: Some(Box::new(delivery)),
+            recipient_domain: domain,
+            ..reconciled(view, &traits)
+        };
+        self.out.push(Observation { at, vantage, sender, fact: Fact::Reconciled(fact) });
+    }
+
+    /// A piece of mail that both have: who sent it is all that is new.
+    fn both(&mut self, at: Timestamp, view: View, traits: Traits, sender: SenderKeys) {
+        let fact = Fact::Reconciled(reconciled(view, &traits));
+        self.out.push(Observation { at, vantage: Vantage::Wire, sender, fact });
+    }
+}
+
+fn reconciled(view: View, traits: &Traits) -> Reconciled {
+    Reconciled {
+        view,
+        delivery: None,
+        recipient: Some(traits.path),
+        recipient_domain: None,
+        responder: traits.responder,
+        seen_at: traits.at,
     }
 }
 
@@ -124,27 +140,27 @@ impl Server {
     }
 
     /// A delivery that the log has.
-    pub fn logged(&mut self, seen: Seen, tell: &mut Tell) {
-        match self.partner(&self.wire, &seen, 1.0) {
-            Some((number, view)) => {
-                if let Some(wire) = self.wire.take(number) {
-                    self.matched(wire, seen, view, tell);
-                }
-            }
-            None => tell.counters.evicted += u64::from(self.log.push(seen)),
-        }
+    pub fn logged(&mut self, traits: Traits, sender: SenderKeys, delivery: Delivery, tell: &mut Tell) {
+        let partner = self.partner(&self.wire, &traits, 1.0);
+        let Some((wire, view)) = partner.and_then(|(number, view)| Some((self.wire.take(number)?, view)))
+        else {
+            tell.counters.evicted += u64::from(self.log.push(Seen::new(traits, sender, delivery)));
+            return;
+        };
+        let Some(story) = wire.story else { return };
+        self.matched((wire.traits, story.sender), (traits, sender), view, tell);
     }
 
     /// A delivery that passed the sensor.
-    pub fn passed(&mut self, seen: Seen, tell: &mut Tell) {
-        match self.partner(&self.log, &seen, -1.0) {
-            Some((number, view)) => {
-                if let Some(logged) = self.log.take(number) {
-                    self.matched(seen, logged, view, tell);
-                }
-            }
-            None => tell.counters.evicted += u64::from(self.wire.push(seen)),
-        }
+    pub fn passed(&mut self, traits: Traits, sender: SenderKeys, delivery: Delivery, tell: &mut Tell) {
+        let partner = self.partner(&self.log, &traits, -1.0);
+        let Some((logged, view)) = partner.and_then(|(number, view)| Some((self.log.take(number)?, view)))
+        else {
+            tell.counters.evicted += u64::from(self.wire.push(Seen::new(traits, sender, delivery)));
+            return;
+        };
+        let Some(story) = logged.story else { return };
+        self.matched((traits, sender), (logged.traits, story.sender), view, tell);
     }
 
     /// A session under TLS that ended.
@@ -160,11 +176,11 @@ impl Server {
 
     /// The view of the other road that fits best: by the answer's id, else by place and second. `direction` is 1
     /// where `seen` comes from the log.
-    fn partner(&self, others: &Waiting, seen: &Seen, direction: f64) -> Option<(u64, View)> {
+    fn partner(&self, others: &Waiting, seen: &Traits, direction: f64) -> Option<(u64, View)> {
         let skew = direction * self.standing.skew_seconds;
-        let apart = |other: &Seen| (seen.at.seconds_since(other.at) - skew).abs();
+        let apart = |other: &Traits| (seen.at.seconds_since(other.at) - skew).abs();
         let near = if self.agrees() { NEAR_SECONDS } else { NEAR_AT_FIRST_SECONDS };
-        let nearest = |fits: &dyn Fn(&Seen) -> bool, within: f64| {
+        let nearest = |fits: &dyn Fn(&Traits) -> bool, within: f64| {
             others
                 .at_path(seen.path)
                 .filter(|(_, other)| fits(other) && apart(other) <= within)
@@ -177,7 +193,13 @@ impl Server {
             .or_else(|| nearest(&|other| seen.same_place(other), near).map(|n| (n, View::MatchedByPath)))
     }
 
-    fn matched(&mut self, wire: Seen, logged: Seen, view: View, tell: &mut Tell) {
+    fn matched(
+        &mut self,
+        (wire, sender): (Traits, SenderKeys),
+        (logged, submitter): (Traits, SenderKeys),
+        view: View,
+        tell: &mut Tell,
+    ) {
         if view == View::MatchedByReply {
             tell.counters.matched_by_reply += 1;
             let standing = &mut self.standing;
@@ -188,13 +210,9 @@ impl Server {
         } else {
             tell.counters.matched_by_path += 1;
         }
-        self.covered(wire.at, wire.responder(), false, tell);
-        let sender = SenderKeys {
-            account: logged.sender.account,
-            client: logged.sender.client,
-            ..wire.sender.clone()
-        };
-        tell.piece(wire.at.max(logged.at), view, Seen { sender, ..wire });
+        self.covered(wire.at, wire.responder, false, tell);
+        let sender = SenderKeys { account: submitter.account, client: submitter.client, ..sender };
+        tell.both(wire.at.max(logged.at), view, wire, sender);
     }
 
     /// Counts a piece of mail that the log has for what the sensor sees of them.
@@ -214,11 +232,11 @@ impl Server {
         let spoke = at.seconds_since(before) <= LOG_SILENCE_SECONDS;
         let due = at.plus_seconds(-LOG_GRACE_SECONDS - self.standing.skew_seconds.max(0.0));
         self.settle_sessions(due, spoke, at, tell);
-        while self.wire.front().is_some_and(|seen| seen.at <= due) {
-            let Some(seen) = self.wire.pop() else { break };
+        while self.wire.front().is_some_and(|seen| seen.traits.at <= due) {
+            let Some(Seen { traits, story: Some(story) }) = self.wire.pop() else { break };
             if spoke && self.agrees() {
                 tell.counters.wire_only += 1;
-                tell.piece(at, View::WireOnly, seen);
+                tell.alone(at, View::WireOnly, traits, *story);
             } else {
                 tell.counters.unsettled += 1;
             }
@@ -238,10 +256,10 @@ impl Server {
                 tell.counters.unsettled += u64::from(hidden.messages);
             }
             for number in mine {
-                let Some(seen) = self.log.mark(number) else { continue };
+                let Some((traits, story)) = self.log.mark(number) else { continue };
                 tell.counters.matched_by_session += 1;
-                self.covered(seen.at, seen.responder(), false, tell);
-                tell.piece(at, View::MatchedBySession, seen);
+                self.covered(traits.at, traits.responder, false, tell);
+                tell.both(at, View::MatchedBySession, traits, story.sender);
             }
             self.settled_sessions.push(hidden);
         }
@@ -255,8 +273,9 @@ impl Server {
         let mut waiting: Vec<(f64, u64, Option<&Untrusted>)> = near
             .iter()
             .filter_map(|number| {
-                let seen = self.log.views.get(*number).filter(|seen| !seen.matched)?;
-                Some((outside(seen.at), *number, seen.delivery.queue_id.as_ref()))
+                let seen = self.log.views.get(*number)?;
+                let story = seen.story.as_ref()?;
+                Some((outside(seen.traits.at), *number, story.delivery.queue_id.as_ref()))
             })
             .collect();
         waiting.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -297,19 +316,17 @@ impl Server {
     /// The wire has gone on to `at`: lines whose mail should have passed by now are settled.
     pub fn wire_reaches(&mut self, at: Timestamp, tell: &mut Tell) {
         let due = at.plus_seconds(self.standing.skew_seconds - WIRE_GRACE_SECONDS);
-        while self.log.front().is_some_and(|seen| seen.at <= due) {
-            let Some(seen) = self.log.pop() else { break };
-            if seen.matched {
-                continue;
-            }
-            if self.in_a_session(&seen) {
+        while self.log.front().is_some_and(|seen| seen.traits.at <= due) {
+            let Some(Seen { traits, story }) = self.log.pop() else { break };
+            let Some(story) = story else { continue };
+            if self.in_a_session(&traits) {
                 tell.counters.matched_by_session += 1;
-                self.covered(seen.at, seen.responder(), false, tell);
-                tell.piece(at, View::MatchedBySession, seen);
-            } else if self.agrees() && self.should_have_passed(&seen, tell.silences) {
+                self.covered(traits.at, traits.responder, false, tell);
+                tell.both(at, View::MatchedBySession, traits, story.sender);
+            } else if self.agrees() && self.should_have_passed(&traits, tell.silences) {
                 tell.counters.log_only += 1;
-                self.covered(seen.at, seen.responder(), true, tell);
-                tell.piece(at, View::LogOnly, seen);
+                self.covered(traits.at, traits.responder, true, tell);
+                tell.alone(at, View::LogOnly, traits, *story);
             } else {
                 tell.counters.unsettled += 1;
             }
@@ -323,15 +340,15 @@ impl Server {
     }
 
     /// Whether the log tells of mail that must pass the sensor: another machine took it, while the wire spoke.
-    fn should_have_passed(&self, seen: &Seen, silences: &Silences) -> bool {
-        let away = seen.responder().is_some_and(|to| !to.is_loopback() && to.to_canonical() != self.address);
+    fn should_have_passed(&self, seen: &Traits, silences: &Silences) -> bool {
+        let away = seen.responder.is_some_and(|to| !to.is_loopback() && to.to_canonical() != self.address);
         let on_the_wire = seen.at.plus_seconds(-self.standing.skew_seconds);
         seen.class == 2 && away && !silences.hold(on_the_wire)
     }
 
     /// Whether a line belongs to a session under TLS that carried more messages than it seemed to.
-    fn in_a_session(&self, seen: &Seen) -> bool {
-        let Some(responder) = seen.responder() else { return false };
+    fn in_a_session(&self, seen: &Traits) -> bool {
+        let Some(responder) = seen.responder else { return false };
         self.settled_sessions.iter().any(|(_, hidden)| {
             let (from, to) = hidden.span(self.standing.skew_seconds, SESSION_SLACK_SECONDS);
             hidden.responder == responder.to_canonical() && (from..=to).contains(&seen.at)

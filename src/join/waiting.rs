@@ -2,7 +2,7 @@
 //!
 //! *In*: views, sessions. *Out*: the same. *Bound*: the caller's; numbers never return. *Spec*: none.
 
-use super::view::Seen;
+use super::view::{Seen, Story, Traits};
 use crate::limits;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -151,7 +151,7 @@ pub struct Waiting {
 impl Waiting {
     /// Returns whether the oldest had to go.
     pub fn push(&mut self, seen: Seen) -> bool {
-        let path = seen.path;
+        let path = seen.traits.path;
         let number = self.views.push(seen);
         self.by_path.entry(path).or_default().push(number);
         self.views.len() > limits::JOIN_WAITING_MAX && self.pop().is_some()
@@ -171,7 +171,7 @@ impl Waiting {
     /// Takes out one.
     pub fn take(&mut self, number: u64) -> Option<Seen> {
         let seen = self.views.take(number)?;
-        self.hide(seen.path, number);
+        self.hide(seen.traits.path, number);
         Some(seen)
     }
 
@@ -186,34 +186,33 @@ impl Waiting {
     }
 
     /// Those for one forward-path, oldest first.
-    pub fn at_path(&self, path: u64) -> impl Iterator<Item = (u64, &Seen)> {
+    pub fn at_path(&self, path: u64) -> impl Iterator<Item = (u64, &Traits)> {
         let numbers = self.by_path.get(&path).map_or(&[][..], Vec::as_slice);
-        numbers.iter().filter_map(|number| Some((*number, self.views.get(*number)?)))
+        numbers.iter().filter_map(|number| Some((*number, &self.views.get(*number)?.traits)))
     }
 
     /// Numbers of the views between two moments that went to a server.
     pub fn between(&self, responder: IpAddr, from: Timestamp, to: Timestamp) -> Vec<u64> {
-        let here = |seen: &Seen| seen.responder().is_some_and(|other| other.to_canonical() == responder);
-        let fits = |seen: &Seen| here(seen) && (from..=to).contains(&seen.at);
-        self.views.iter().filter_map(|(number, seen)| fits(seen).then_some(number)).collect()
+        let here = |seen: &Traits| seen.responder.is_some_and(|other| other.to_canonical() == responder);
+        let fits = |seen: &Traits| (from..=to).contains(&seen.at) && here(seen);
+        self.views.iter().filter_map(|(number, seen)| fits(&seen.traits).then_some(number)).collect()
     }
 
-    /// Notes that a view found its session. It stays until its time is over, so that another session of the same
-    /// moment does not count as unlogged.
-    pub fn mark(&mut self, number: u64) -> Option<Seen> {
+    /// Takes what is told of a view that found its session. Its place and time stay until its time is over, so that
+    /// another session of the same moment does not count as unlogged.
+    pub fn mark(&mut self, number: u64) -> Option<(Traits, Box<Story>)> {
         let seen = self.views.get_mut(number)?;
-        seen.matched = true;
-        let copy = seen.clone();
-        self.hide(copy.path, number);
-        Some(copy)
+        let (traits, story) = (seen.traits, seen.story.take()?);
+        self.hide(traits.path, number);
+        Some((traits, story))
     }
 
     /// Makes an empty one what it was.
     pub fn restore<'a>(&mut self, bounds: (u64, u64), pieces: impl Iterator<Item = &'a [u8]>) {
         self.views.restore(bounds, pieces);
         self.by_path.clear();
-        for (number, seen) in self.views.iter().filter(|(_, seen)| !seen.matched) {
-            self.by_path.entry(seen.path).or_default().push(number);
+        for (number, seen) in self.views.iter().filter(|(_, seen)| seen.is_open()) {
+            self.by_path.entry(seen.traits.path).or_default().push(number);
         }
     }
 }
