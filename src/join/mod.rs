@@ -6,9 +6,10 @@
 //! and log.
 //!
 //! ```text
-//!  wire delivery ─┐   same address, same forward-path,        ┌─▶ matched
-//!                 ├─▶ then: the receiver's answer, or server  ├─▶ wire only: the log went on and does not know it
-//!  log delivery ──┘   and second, or an open session with TLS └─▶ log only: the sensor never saw it
+//!  wire delivery ─┐   same address, same forward-path, then:  ┌─▶ matched
+//!                 ├─▶ the receiver's answer, the Message-ID,  ├─▶ wire only: the log went on and does not know it
+//!  log delivery ──┘   or server and second; else an open      └─▶ log only: the sensor never saw it
+//!                     session with TLS
 //! ```
 //!
 //! Nothing is said of mail on which one road could not speak: while the log or the wire stood still, or before both
@@ -27,9 +28,7 @@ use crate::time::Timestamp;
 use coverage::{Blind, Silences};
 use serde::{Deserialize, Serialize};
 use server::{Server, Tell};
-use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::net::IpAddr;
 use view::Traits;
 
@@ -38,6 +37,8 @@ use view::Traits;
 pub struct JoinCounters {
     /// Deliveries matched by the receiver's answer.
     pub matched_by_reply: u64,
+    /// Deliveries matched by forward-path and `Message-ID:`.
+    pub matched_by_message_id: u64,
     /// Deliveries matched by server, forward-path and second.
     pub matched_by_path: u64,
     /// Deliveries matched by a session under TLS that was open then.
@@ -63,6 +64,15 @@ pub struct Join {
     silences: Silences,
     blind: Vec<Blind>,
     counters: JoinCounters,
+    /// Notes of another form, to be removed.
+    outdated: Vec<String>,
+}
+
+impl JoinCounters {
+    /// Deliveries that both roads have.
+    pub fn matched(&self) -> u64 {
+        self.matched_by_reply + self.matched_by_message_id + self.matched_by_path + self.matched_by_session
+    }
 }
 
 impl Join {
@@ -77,6 +87,7 @@ impl Join {
             silences: Silences::default(),
             blind: Vec::new(),
             counters: JoinCounters::default(),
+            outdated: Vec::new(),
         }
     }
 
@@ -161,12 +172,4 @@ impl Join {
         };
         (server, tell)
     }
-}
-
-/// Keyed digest of a text, closed by its length.
-fn keyed(key: &[u8; 16], text: &[u8]) -> u64 {
-    let mut hasher = SipHasher13::new_with_key(key);
-    hasher.write(text);
-    hasher.write_u64(text.len() as u64);
-    hasher.finish()
 }

@@ -30,7 +30,10 @@ const NEAR_SECONDS: f64 = 5.0;
 const NEAR_AT_FIRST_SECONDS: f64 = 120.0;
 /// The same where the receiver's answer is equal, id and all: a queue may write late, seconds.
 const SAME_ANSWER_SECONDS: f64 = 600.0;
-/// Matches by the receiver's answer after which the skew is learned and the roads are said to agree.
+/// The same where the Message-ID is equal, seconds: a queue tries again after minutes, and what it sends then bears
+/// the same one.
+const SAME_MESSAGE_SECONDS: f64 = 120.0;
+/// Matches by the receiver's answer or the Message-ID after which the skew is learned and the roads are said to agree.
 const MATCHES_TO_SETTLE: u64 = 20;
 /// Weight of one match in the learned skew.
 const SKEW_WEIGHT: f64 = 0.05;
@@ -62,6 +65,15 @@ pub struct Standing {
     skew_seconds: f64,
     matches: u64,
     coverage: Coverage,
+}
+
+impl Standing {
+    /// An exact match tells by how much the log's stamp runs after the packet's.
+    fn learn(&mut self, skew_seconds: f64) {
+        let weight = (1.0 / (self.matches + 1) as f64).max(SKEW_WEIGHT);
+        self.skew_seconds += weight * (skew_seconds - self.skew_seconds);
+        self.matches += 1;
+    }
 }
 
 /// Where what is told goes, and what it may say.
@@ -127,7 +139,7 @@ impl Server {
         Server {
             address,
             wire: Waiting::default(),
-            log: Waiting::default(),
+            log: Waiting::for_sessions(),
             sessions: Numbered::default(),
             settled_sessions: Numbered::default(),
             standing: Standing::default(),
@@ -174,23 +186,25 @@ impl Server {
         }
     }
 
-    /// The view of the other road that fits best: by the answer's id, else by place and second. `direction` is 1
-    /// where `seen` comes from the log.
+    /// The view of the other road that fits best: by the answer's id, else by the Message-ID, else by place and
+    /// second. `direction` is 1 where `seen` comes from the log.
     fn partner(&self, others: &Waiting, seen: &Traits, direction: f64) -> Option<(u64, View)> {
         let skew = direction * self.standing.skew_seconds;
-        let apart = |other: &Traits| (seen.at.seconds_since(other.at) - skew).abs();
         let near = if self.agrees() { NEAR_SECONDS } else { NEAR_AT_FIRST_SECONDS };
-        let nearest = |fits: &dyn Fn(&Traits) -> bool, within: f64| {
-            others
-                .at_path(seen.path)
-                .filter(|(_, other)| fits(other) && apart(other) <= within)
-                .min_by(|a, b| apart(a.1).total_cmp(&apart(b.1)).then(a.0.cmp(&b.0)))
-                .map(|(number, _)| number)
+        let fit = |(number, other): (u64, &Traits)| {
+            let apart = (seen.at.seconds_since(other.at) - skew).abs();
+            let view = match () {
+                () if apart <= SAME_ANSWER_SECONDS && seen.same_answer(other) => View::MatchedByReply,
+                () if apart <= SAME_MESSAGE_SECONDS && seen.same_message(other) => View::MatchedByMessageId,
+                () if apart <= near && seen.same_place(other) => View::MatchedByPath,
+                () => return None,
+            };
+            Some((view, apart, number))
         };
-        let by_answer = nearest(&|other| seen.same_answer(other), SAME_ANSWER_SECONDS);
-        by_answer
-            .map(|number| (number, View::MatchedByReply))
-            .or_else(|| nearest(&|other| seen.same_place(other), near).map(|n| (n, View::MatchedByPath)))
+        // The more exact ways come first in `View`.
+        let fits = others.at_path(seen.path).filter_map(fit);
+        let best = fits.min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)))?;
+        Some((best.2, best.0))
     }
 
     fn matched(
@@ -200,15 +214,13 @@ impl Server {
         view: View,
         tell: &mut Tell,
     ) {
-        if view == View::MatchedByReply {
-            tell.counters.matched_by_reply += 1;
-            let standing = &mut self.standing;
-            let skew = logged.at.seconds_since(wire.at);
-            let weight = (1.0 / (standing.matches + 1) as f64).max(SKEW_WEIGHT);
-            standing.skew_seconds += weight * (skew - standing.skew_seconds);
-            standing.matches += 1;
-        } else {
-            tell.counters.matched_by_path += 1;
+        match view {
+            View::MatchedByReply => tell.counters.matched_by_reply += 1,
+            View::MatchedByMessageId => tell.counters.matched_by_message_id += 1,
+            _ => tell.counters.matched_by_path += 1,
+        }
+        if view != View::MatchedByPath {
+            self.standing.learn(logged.at.seconds_since(wire.at));
         }
         self.covered(wire.at, wire.responder, false, tell);
         let sender = SenderKeys { account: submitter.account, client: submitter.client, ..sender };

@@ -3,7 +3,6 @@
 //! *In*: a delivery. *Out*: [`Traits`], and [`Seen`] where it waits. *Bound*: fixed size beside the delivery itself.
 //! *Spec*: RFC 5321 section 4.2.
 
-use super::keyed;
 use crate::limits;
 use crate::mail::{
     EnhancedStatus, Mailbox, Reply, ReversePath, Untrusted, redact_reply, redact_reverse_path,
@@ -11,6 +10,7 @@ use crate::mail::{
 use crate::observation::{Delivery, SenderKeys};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use siphasher::sip::SipHasher13;
 use std::net::IpAddr;
 
 /// Letters and digits of an answer that are compared: logs cut long answers at different places.
@@ -31,6 +31,8 @@ pub struct Traits {
     pub class: u16,
     /// Keyed digest of the answer's letters and digits; `None` where they hold no id.
     pub answer: Option<u64>,
+    /// Digest of its `Message-ID:`.
+    pub message_id: Option<u64>,
 }
 
 /// One delivery that waits for the other road.
@@ -66,12 +68,18 @@ impl Traits {
             path: path_digest(key, mailbox),
             class,
             answer: answer_digest(key, reply),
+            message_id: delivery.message_id,
         })
     }
 
     /// Whether both may be the same attempt by what the server said.
     pub fn same_answer(&self, other: &Traits) -> bool {
         self.class == other.class && self.answer.is_some() && self.answer == other.answer
+    }
+
+    /// Whether both may be attempts of the same message.
+    pub fn same_message(&self, other: &Traits) -> bool {
+        self.class == other.class && self.message_id.is_some() && self.message_id == other.message_id
     }
 
     /// Whether both may be the same attempt by where it went.
@@ -125,44 +133,74 @@ impl Story {
     }
 }
 
-/// Keyed digest of a forward-path in lower case.
+/// Keyed digest of a forward-path in lower case, closed by its length: the engine's digest of the same recipient.
 fn path_digest(key: &[u8; 16], mailbox: &Mailbox) -> u64 {
-    let mut lower = [0; limits::PATH_BYTES_MAX];
+    const LENGTH_BYTES: usize = size_of::<u64>();
     let written = mailbox.address().as_bytes();
-    let lower = &mut lower[..written.len().min(limits::PATH_BYTES_MAX)];
-    lower.copy_from_slice(&written[..lower.len()]);
-    lower.make_ascii_lowercase();
-    keyed(key, lower)
+    let length = written.len().min(limits::PATH_BYTES_MAX);
+    let mut room = [0; limits::PATH_BYTES_MAX + LENGTH_BYTES];
+    room[..length].copy_from_slice(&written[..length]);
+    room[..length].make_ascii_lowercase();
+    room[length..length + LENGTH_BYTES].copy_from_slice(&(length as u64).to_le_bytes());
+    SipHasher13::new_with_key(key).hash(&room[..length + LENGTH_BYTES])
 }
 
 /// Keyed digest of an answer's lower-case letters and digits, without its enhanced status. Line ends, spaces and
 /// punctuation are written differently by every MTA. `None` where they hold no id.
 fn answer_digest(key: &[u8; 16], reply: &Reply) -> Option<u64> {
     let mut room = [0; ANSWER_LETTERS_MAX];
-    letters(reply.text.as_ref()?, &mut room).map(|letters| keyed(key, letters))
+    letters(reply.text.as_ref()?, &mut room).map(|letters| SipHasher13::new_with_key(key).hash(letters))
 }
 
 fn letters<'a>(text: &Untrusted, room: &'a mut [u8; ANSWER_LETTERS_MAX]) -> Option<&'a [u8]> {
     let text = text.as_bytes();
     let skip = EnhancedStatus::parse_prefix(text).map_or(0, |(_, bytes)| bytes);
-    let written = text[skip..].iter().filter(|byte| byte.is_ascii_alphanumeric());
     let mut count = 0;
-    for (place, byte) in room.iter_mut().zip(written) {
-        *place = byte.to_ascii_lowercase();
-        count += 1;
+    for byte in &text[skip..] {
+        let Some(place) = room.get_mut(count) else { break };
+        // What is no letter is overwritten by the next one: cheaper than to ask.
+        *place = LETTERS[usize::from(*byte)];
+        count += usize::from(*place != 0);
     }
     let letters = &room[..count];
     let an_id = count >= ANSWER_LETTERS_MIN && letters.iter().any(u8::is_ascii_digit);
     an_id.then_some(letters)
 }
 
+/// Each ASCII letter in lower case, each digit; 0 for all other bytes.
+const LETTERS: [u8; 256] = {
+    let mut table = [0; 256];
+    let mut byte = 0;
+    while byte < 128u8 {
+        if byte.is_ascii_alphanumeric() {
+            table[byte as usize] = byte.to_ascii_lowercase();
+        }
+        byte += 1;
+    }
+    table
+};
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::hash::Hasher;
 
     fn letters_of(text: &str) -> Option<String> {
         let mut room = [0; ANSWER_LETTERS_MAX];
         letters(&text.into(), &mut room).map(|letters| String::from_utf8(letters.to_vec()).unwrap())
+    }
+
+    #[test]
+    fn a_path_has_the_digest_that_the_engine_gives_it() {
+        let long = format!("{}@x.example", "n".repeat(limits::PATH_BYTES_MAX));
+        for path in ["a@b", "Jane.Roe@Example.ORG", &long] {
+            let mailbox = Mailbox::parse(path.as_bytes()).unwrap();
+            let mut hasher = SipHasher13::new_with_key(&[7; 16]);
+            let lower = mailbox.address().as_bytes().to_ascii_lowercase();
+            hasher.write(&lower);
+            hasher.write_u64(lower.len() as u64);
+            assert_eq!(path_digest(&[7; 16], &mailbox), hasher.finish(), "{path}");
+        }
     }
 
     #[test]
