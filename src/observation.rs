@@ -145,7 +145,7 @@ pub enum AttemptOutcome {
 }
 
 /// One forward-path with its one final verdict: the unit that a wire reply and a log line both supply.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The server that answered; `None` where a log names no relay.
     pub responder: Option<IpAddr>,

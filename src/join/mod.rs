@@ -103,15 +103,15 @@ impl Join {
 
     /// Takes one observation of a road; pushes what is settled by it. It is taken whole, since most deliveries wait
     /// here for their other view.
-    pub fn observe(&mut self, observation: Observation, out: &mut Vec<Observation>) {
+    pub fn observe(&mut self, mut observation: Observation, out: &mut Vec<Observation>) {
         let Some(address) = observation.sender.address else { return };
         match observation.vantage {
-            Vantage::Log => self.take_logged(address, observation, out),
-            Vantage::Wire => self.take_passed(address, observation, out),
+            Vantage::Log => self.take_logged(address, &mut observation, out),
+            Vantage::Wire => self.take_passed(address, &mut observation, out),
         }
     }
 
-    fn take_logged(&mut self, address: IpAddr, observation: Observation, out: &mut Vec<Observation>) {
+    fn take_logged(&mut self, address: IpAddr, observation: &mut Observation, out: &mut Vec<Observation>) {
         if !self.servers.contains_key(&address) {
             // Only mail that left makes a server: a login or a rejected client does not.
             if !matches!(observation.fact, Fact::Delivery(_)) {
@@ -126,15 +126,15 @@ impl Join {
         let Observation { at, sender, fact, .. } = observation;
         let (server, mut tell) = self.parts(address, out);
         if let Fact::Delivery(delivery) = fact
-            && let Some(traits) = Traits::of(&key, at, &delivery)
+            && let Some(traits) = Traits::of(&key, *at, delivery)
         {
             server.logged(traits, sender, delivery, &mut tell);
         }
-        server.log_reaches(at, &mut tell);
+        server.log_reaches(*at, &mut tell);
         server.wire_reaches(wire_reached, &mut tell);
     }
 
-    fn take_passed(&mut self, address: IpAddr, observation: Observation, out: &mut Vec<Observation>) {
+    fn take_passed(&mut self, address: IpAddr, observation: &mut Observation, out: &mut Vec<Observation>) {
         if observation.at > self.wire_reached {
             self.silences.note(self.wire_reached, observation.at);
             self.wire_reached = observation.at;
@@ -147,12 +147,12 @@ impl Join {
         let (server, mut tell) = self.parts(address, out);
         match fact {
             Fact::Delivery(delivery) => {
-                if let Some(traits) = Traits::of(&key, at, &delivery) {
+                if let Some(traits) = Traits::of(&key, *at, delivery) {
                     server.passed(traits, sender, delivery, &mut tell);
                 }
             }
             Fact::Session(session) if session.tls == Tls::Started => {
-                server.session(at, &session, &mut tell);
+                server.session(*at, session, &mut tell);
             }
             _ => {}
         }

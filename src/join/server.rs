@@ -105,8 +105,8 @@ impl Tell<'_> {
     }
 
     /// A piece of mail that both have: who sent it is all that is new.
-    fn both(&mut self, at: Timestamp, view: View, traits: Traits, sender: SenderKeys) {
-        let fact = Fact::Reconciled(reconciled(view, &traits));
+    fn both(&mut self, at: Timestamp, view: View, traits: &Traits, sender: SenderKeys) {
+        let fact = Fact::Reconciled(reconciled(view, traits));
         self.out.push(Observation { at, vantage: Vantage::Wire, sender, fact });
     }
 }
@@ -151,28 +151,41 @@ impl Server {
         self.standing.matches >= MATCHES_TO_SETTLE
     }
 
-    /// A delivery that the log has.
-    pub fn logged(&mut self, traits: Traits, sender: SenderKeys, delivery: Delivery, tell: &mut Tell) {
+    /// A delivery that the log has. What is kept of it is taken out.
+    pub fn logged(
+        &mut self,
+        traits: Traits,
+        sender: &mut SenderKeys,
+        delivery: &mut Delivery,
+        tell: &mut Tell,
+    ) {
         let partner = self.partner(&self.wire, &traits, 1.0);
-        let Some((wire, view)) = partner.and_then(|(number, view)| Some((self.wire.take(number)?, view)))
+        let Some((mut wire, view)) = partner.and_then(|(number, view)| Some((self.wire.take(number)?, view)))
         else {
-            tell.counters.evicted += u64::from(self.log.push(Seen::new(traits, sender, delivery)));
+            tell.counters.evicted += u64::from(self.log.push(Seen::taken(traits, sender, delivery)));
             return;
         };
-        let Some(story) = wire.story else { return };
-        self.matched((wire.traits, story.sender), (traits, sender), view, tell);
+        let Some(story) = &mut wire.story else { return };
+        self.matched((&wire.traits, &mut story.sender), (&traits, sender), view, tell);
     }
 
-    /// A delivery that passed the sensor.
-    pub fn passed(&mut self, traits: Traits, sender: SenderKeys, delivery: Delivery, tell: &mut Tell) {
+    /// A delivery that passed the sensor. What is kept of it is taken out.
+    pub fn passed(
+        &mut self,
+        traits: Traits,
+        sender: &mut SenderKeys,
+        delivery: &mut Delivery,
+        tell: &mut Tell,
+    ) {
         let partner = self.partner(&self.log, &traits, -1.0);
-        let Some((logged, view)) = partner.and_then(|(number, view)| Some((self.log.take(number)?, view)))
+        let Some((mut logged, view)) =
+            partner.and_then(|(number, view)| Some((self.log.take(number)?, view)))
         else {
-            tell.counters.evicted += u64::from(self.wire.push(Seen::new(traits, sender, delivery)));
+            tell.counters.evicted += u64::from(self.wire.push(Seen::taken(traits, sender, delivery)));
             return;
         };
-        let Some(story) = logged.story else { return };
-        self.matched((traits, sender), (logged.traits, story.sender), view, tell);
+        let Some(story) = &mut logged.story else { return };
+        self.matched((&traits, sender), (&logged.traits, &mut story.sender), view, tell);
     }
 
     /// A session under TLS that ended.
@@ -209,8 +222,8 @@ impl Server {
 
     fn matched(
         &mut self,
-        (wire, sender): (Traits, SenderKeys),
-        (logged, submitter): (Traits, SenderKeys),
+        (wire, sender): (&Traits, &mut SenderKeys),
+        (logged, submitter): (&Traits, &mut SenderKeys),
         view: View,
         tell: &mut Tell,
     ) {
@@ -223,7 +236,8 @@ impl Server {
             self.standing.learn(logged.at.seconds_since(wire.at));
         }
         self.covered(wire.at, wire.responder, false, tell);
-        let sender = SenderKeys { account: submitter.account, client: submitter.client, ..sender };
+        let (account, client) = (submitter.account.take(), submitter.client);
+        let sender = SenderKeys { account, client, ..std::mem::take(sender) };
         tell.both(wire.at.max(logged.at), view, wire, sender);
     }
 
@@ -271,7 +285,7 @@ impl Server {
                 let Some((traits, story)) = self.log.mark(number) else { continue };
                 tell.counters.matched_by_session += 1;
                 self.covered(traits.at, traits.responder, false, tell);
-                tell.both(at, View::MatchedBySession, traits, story.sender);
+                tell.both(at, View::MatchedBySession, &traits, story.sender);
             }
             self.settled_sessions.push(hidden);
         }
@@ -334,7 +348,7 @@ impl Server {
             if self.in_a_session(&traits) {
                 tell.counters.matched_by_session += 1;
                 self.covered(traits.at, traits.responder, false, tell);
-                tell.both(at, View::MatchedBySession, traits, story.sender);
+                tell.both(at, View::MatchedBySession, &traits, story.sender);
             } else if self.agrees() && self.should_have_passed(&traits, tell.silences) {
                 tell.counters.log_only += 1;
                 self.covered(traits.at, traits.responder, true, tell);

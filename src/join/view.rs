@@ -90,8 +90,9 @@ impl Traits {
 }
 
 impl Seen {
-    /// A delivery of which nothing is told yet.
-    pub fn new(traits: Traits, sender: SenderKeys, delivery: Delivery) -> Seen {
+    /// A delivery of which nothing is told yet, taken out of its observation.
+    pub fn taken(traits: Traits, sender: &mut SenderKeys, delivery: &mut Delivery) -> Seen {
+        let (sender, delivery) = (std::mem::take(sender), std::mem::take(delivery));
         Seen { traits, story: Some(Box::new(Story { sender, delivery, domain: None })) }
     }
 
