@@ -133,3 +133,14 @@ fn hostile_notes_are_passed_over() {
         }
     }
 }
+
+#[test]
+fn notes_of_another_form_are_passed_over_and_removed() {
+    let names = ["join/all".to_owned(), format!("join/{RELAY}"), format!("join/{RELAY}/w/0")];
+    let old: Vec<kept::Note> = names.iter().map(|name| (name.clone(), vec![1, 2, 3])).collect();
+    let mut join = Join::new([7; 16], false);
+    join.restore(&old);
+    let removed: Vec<kept::Note> = names.into_iter().map(|name| (name, Vec::new())).collect();
+    assert_eq!(join.take_notes(), removed);
+    assert_eq!(join.take_notes(), []);
+}

@@ -194,13 +194,17 @@ impl Engine {
 
     /// The log names who handed in what the wire saw leave.
     fn note_origin(&mut self, observation: &Observation, fact: &Reconciled) {
-        let [Some(id), _] = self.profiled(&observation.sender) else { return };
+        let keys = &observation.sender;
+        if keys.account.is_none() && keys.client.is_none() {
+            return;
+        }
+        let Some(id) = self.egress(keys) else { return };
         let key = SenderKey { vantage: Vantage::Wire, id };
         let Some(sender) = self.senders.get_mut(&key) else { return };
         if sender.episode().is_some_and(|episode| fact.seen_at >= episode.first_at)
             && let Some(reach) = sender.reach()
         {
-            reach.origin(&key.id, &observation.sender);
+            reach.origin(&key.id, keys);
         }
     }
 
