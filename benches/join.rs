@@ -96,8 +96,8 @@ fn crowd() {
     let (mut join, mut told) = (Join::new([7; 16], false), Vec::new());
     let before = resident_bytes();
     let began = Instant::now();
-    for observation in list {
-        join.observe(observation, &mut told);
+    for observation in &list {
+        join.observe(observation.clone(), &mut told);
     }
     let nanos = began.elapsed().as_nanos() as f64 / f64::from(pieces);
     let grown = resident_bytes().saturating_sub(before);
