@@ -27,7 +27,8 @@ fn without_ids(mail: &Mail, message_id: u64) -> Vec<Observation> {
         delivery.message_id = Some(message_id);
         delivery.reply = Some(Reply { code: Some(mail.code), enhanced: None, text: Some("Ok".into()) });
         if view.vantage == Vantage::Log {
-            delivery.responder = Some(IpAddr::from([192, 0, 2, 77])).filter(|_| mail.person % 4 != 0);
+            delivery.responder =
+                Some(IpAddr::from([192, 0, 2, 77])).filter(|_| !mail.person.is_multiple_of(4));
             view.sender.account = Some(mail.id.to_string().as_str().into());
         }
     }
