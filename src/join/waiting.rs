@@ -196,15 +196,17 @@ impl Waiting {
 
     /// Those for one forward-path, oldest first.
     pub fn at_path(&self, path: u64) -> impl Iterator<Item = (u64, &Traits)> {
-        let found = self.by_path.range((path, 0)..=(path, u64::MAX));
+        // One search for the first of them; the last one is seen on the way.
+        let found = self.by_path.range((path, 0)..).take_while(move |(other, _)| *other == path);
         found.filter_map(|(_, number)| Some((*number, &self.views.get(*number)?.traits)))
     }
 
     /// Numbers of the views between two moments that went to a server.
     pub fn between(&self, responder: IpAddr, from: Timestamp, to: Timestamp) -> Vec<u64> {
-        let Some(places) = self.by_place.as_ref().filter(|_| from <= to) else { return Vec::new() };
+        let Some(places) = &self.by_place else { return Vec::new() };
         let server = bits(responder);
-        places.range((server, from, 0)..=(server, to, u64::MAX)).map(|place| place.2).collect()
+        let found = places.range((server, from, 0)..).take_while(|place| (place.0, place.1) <= (server, to));
+        found.map(|place| place.2).collect()
     }
 
     /// Takes what is told of a view that found its session. Its place and time stay until its time is over, so that
