@@ -262,6 +262,7 @@ fn delivery(sender: u32, recipient: u64, micros: i64) -> Observation {
             reply: Some(Reply { code: Some(250), ..Reply::default() }),
             retry: None,
             queue_id: None,
+            message_id: None,
         }),
     }
 }

@@ -83,12 +83,12 @@ pub enum Fact {
 pub struct Reconciled {
     /// Whether both roads saw it.
     pub view: View,
-    /// The delivery as the road saw that has it, without its forward-path unless recipients are to be named; `None`
-    /// for a message under TLS.
+    /// The delivery that only one road has, without its forward-path unless recipients are to be named. `None` where
+    /// both have it (each told it already) and for a message under TLS.
     pub delivery: Option<Box<Delivery>>,
-    /// Keyed digest of the forward-path.
+    /// Keyed digest of the forward-path; `None` for a message under TLS that no log has.
     pub recipient: Option<u64>,
-    /// Domain of the forward-path.
+    /// Domain of the forward-path of a delivery that only one road has.
     pub recipient_domain: Option<Untrusted>,
     /// The server that got it.
     pub responder: Option<IpAddr>,
@@ -104,6 +104,8 @@ pub struct Reconciled {
 pub enum View {
     /// Both, and the receiver's answer is the same, id and all.
     MatchedByReply,
+    /// Both, for the same recipient, and the `Message-ID:` is the same.
+    MatchedByMessageId,
     /// Both, at the same server, for the same recipient, within seconds.
     MatchedByPath,
     /// Both: the log names mail to this server while a session under TLS was open.
@@ -143,7 +145,7 @@ pub enum AttemptOutcome {
 }
 
 /// One forward-path with its one final verdict: the unit that a wire reply and a log line both supply.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Delivery {
     /// The server that answered; `None` where a log names no relay.
     pub responder: Option<IpAddr>,
@@ -158,6 +160,9 @@ pub struct Delivery {
     pub retry: Option<bool>,
     /// The MTA's local id of the message, from logs, or from the receiver's answer.
     pub queue_id: Option<Untrusted>,
+    /// [`digest`] of the message's `Message-ID:` without its angle brackets, equal on both roads. `None` where it
+    /// could not be seen: before end-of-data, without content, or in a log that does not tell it.
+    pub message_id: Option<u64>,
 }
 
 /// One end-of-data that was answered.
@@ -184,7 +189,7 @@ pub struct Content {
     pub from_domain: Option<Untrusted>,
     /// Domain of `Reply-To:`, lower case.
     pub reply_to_domain: Option<Untrusted>,
-    /// [`digest`] of `Message-ID:`.
+    /// [`digest`] of `Message-ID:` without its angle brackets.
     pub message_id: Option<u64>,
     /// [`digest`] of the decoded subject.
     pub subject: Option<u64>,

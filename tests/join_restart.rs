@@ -32,7 +32,7 @@ struct Undisturbed {
 fn undisturbed(observations: &[Observation]) -> Undisturbed {
     let (mut join, mut told) = (Join::new([7; 16], false), Vec::new());
     for observation in observations {
-        join.observe(observation, &mut told);
+        join.observe(observation.clone(), &mut told);
     }
     Undisturbed { told, counters: join.counters() }
 }
@@ -48,7 +48,7 @@ fn a_restart_anywhere_changes_nothing() {
     let (mut join, mut told) = (Join::new([7; 16], false), Vec::new());
     let mut restarts = 0;
     for observation in &observations {
-        join.observe(observation, &mut told);
+        join.observe(observation.clone(), &mut told);
         // A commit now and then, and at some of them a crash right after it.
         if rng.random_range(0..40) == 0 {
             for (name, note) in join.take_notes() {
@@ -80,7 +80,7 @@ fn what_is_stored_stays_small_and_names_no_recipient() {
     let (mut join, mut told) = (Join::new([7; 16], false), Vec::new());
     let (mut written, mut most) = (0, 0);
     for (count, observation) in observations.iter().enumerate() {
-        join.observe(observation, &mut told);
+        join.observe(observation.clone(), &mut told);
         if count % 10 == 9 {
             for (name, note) in join.take_notes() {
                 written += note.len();
@@ -112,7 +112,7 @@ fn hostile_notes_are_passed_over() {
     let mut join = Join::new([7; 16], false);
     let observations = mixed_days();
     for observation in &observations[..3_000] {
-        join.observe(observation, &mut Vec::new());
+        join.observe(observation.clone(), &mut Vec::new());
     }
     let notes = join.take_notes();
     for _ in 0..300 {
@@ -129,7 +129,18 @@ fn hostile_notes_are_passed_over() {
         let mut join = Join::new([7; 16], false);
         join.restore(&broken);
         for observation in &observations[3_000..3_100] {
-            join.observe(observation, &mut Vec::new());
+            join.observe(observation.clone(), &mut Vec::new());
         }
     }
+}
+
+#[test]
+fn notes_of_another_form_are_passed_over_and_removed() {
+    let names = ["join/all".to_owned(), format!("join/{RELAY}"), format!("join/{RELAY}/w/0")];
+    let old: Vec<kept::Note> = names.iter().map(|name| (name.clone(), vec![1, 2, 3])).collect();
+    let mut join = Join::new([7; 16], false);
+    join.restore(&old);
+    let removed: Vec<kept::Note> = names.into_iter().map(|name| (name, Vec::new())).collect();
+    assert_eq!(join.take_notes(), removed);
+    assert_eq!(join.take_notes(), []);
 }

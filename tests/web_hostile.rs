@@ -165,6 +165,7 @@ fn delivery(n: i64, text: &str) -> Observation {
             }),
             retry: None,
             queue_id: Some(Untrusted::bounded(bytes, 128)),
+            message_id: None,
         }),
     }
 }

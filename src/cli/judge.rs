@@ -234,11 +234,7 @@ impl Judge {
 
     fn judge_due(&mut self) -> Result<(), Failure> {
         while let Some(observation) = self.order.next_due() {
-            self.join.observe(&observation, &mut self.reconciled);
             self.engine.observe(&observation, &mut self.changes);
-            for reconciled in self.reconciled.drain(..) {
-                self.engine.observe(&reconciled, &mut self.changes);
-            }
             if let Some(store) = &mut self.store {
                 self.volume.count(&observation);
                 if let Fact::Delivery(delivery) = &observation.fact {
@@ -247,6 +243,10 @@ impl Judge {
                         store.count_domain(key, observation.at, delivery);
                     }
                 }
+            }
+            self.join.observe(observation, &mut self.reconciled);
+            for reconciled in self.reconciled.drain(..) {
+                self.engine.observe(&reconciled, &mut self.changes);
             }
         }
         self.offer()

@@ -30,14 +30,15 @@ pub fn of(judge: &Judge, report: &RoadReport, company: &Company, config: &Config
 
 /// How far both roads agree; nothing where only one was seen.
 fn of_join(join: &JoinCounters) -> String {
-    let matched = join.matched_by_reply + join.matched_by_path + join.matched_by_session;
+    let matched = join.matched();
     if matched == 0 {
         return String::new();
     }
     format!(
-        "joined    {} deliveries on wire and in log ({} by answer, {} by path, {} by session), {} on the wire only, {} in the log only, {} not to be told\n",
+        "joined    {} deliveries on wire and in log ({} by answer, {} by Message-ID, {} by path, {} by session), {} on the wire only, {} in the log only, {} not to be told\n",
         grouped(matched),
         grouped(join.matched_by_reply),
+        grouped(join.matched_by_message_id),
         grouped(join.matched_by_path),
         grouped(join.matched_by_session),
         grouped(join.wire_only),

@@ -118,14 +118,6 @@ impl Engine {
 
     /// Which senders an observation is about, not counting the block of a quiet address.
     pub fn profiled(&self, keys: &SenderKeys) -> [Option<SenderId>; 2] {
-        let egress = match (keys.address, &keys.host) {
-            (Some(address @ IpAddr::V6(_)), _) if self.company.host_of(address).is_none() => {
-                Some(SenderId::Block(block_of(address)))
-            }
-            (Some(address), _) => Some(SenderId::Address(address)),
-            (None, Some(host)) => Some(SenderId::Host(host.clone())),
-            (None, None) => None,
-        };
         let origin = match (&keys.account, keys.client) {
             (Some(account), _) => Some(SenderId::Account(account.clone())),
             (None, Some(client))
@@ -135,7 +127,19 @@ impl Engine {
             }
             _ => None,
         };
-        [egress, origin]
+        [self.egress(keys), origin]
+    }
+
+    /// Where the mail leaves from.
+    pub(super) fn egress(&self, keys: &SenderKeys) -> Option<SenderId> {
+        match (keys.address, &keys.host) {
+            (Some(address @ IpAddr::V6(_)), _) if self.company.host_of(address).is_none() => {
+                Some(SenderId::Block(block_of(address)))
+            }
+            (Some(address), _) => Some(SenderId::Address(address)),
+            (None, Some(host)) => Some(SenderId::Host(host.clone())),
+            (None, None) => None,
+        }
     }
 
     /// Judges one delivery for every sender it is about. Returns whether any of them is under suspicion.

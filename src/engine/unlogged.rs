@@ -91,8 +91,11 @@ impl Entry {
                 *nats = 0.0;
                 continue;
             }
-            let ratio = if unlogged { wanted / share } else { (1.0 - wanted) / (1.0 - share) };
-            *nats = (*nats + ratio.ln()).max(0.0);
+            // Logged mail lowers the sums, and most stand at nothing already.
+            if unlogged || *nats > 0.0 {
+                let ratio = if unlogged { wanted / share } else { (1.0 - wanted) / (1.0 - share) };
+                *nats = (*nats + ratio.ln()).max(0.0);
+            }
         }
         if self.evidence() < AMBER_NATS {
             self.pieces += 1.0;
@@ -146,9 +149,12 @@ impl Engine {
     ) {
         let Some(address) = observation.sender.address else { return };
         let unlogged = match fact.view {
-            View::MatchedByReply | View::MatchedByPath | View::MatchedBySession => false,
             View::WireOnly => true,
             View::LogOnly => return,
+            View::MatchedByReply
+            | View::MatchedByMessageId
+            | View::MatchedByPath
+            | View::MatchedBySession => false,
         };
         if !unlogged {
             self.note_origin(observation, fact);
@@ -188,13 +194,17 @@ impl Engine {
 
     /// The log names who handed in what the wire saw leave.
     fn note_origin(&mut self, observation: &Observation, fact: &Reconciled) {
-        let [Some(id), _] = self.profiled(&observation.sender) else { return };
+        let keys = &observation.sender;
+        if keys.account.is_none() && keys.client.is_none() {
+            return;
+        }
+        let Some(id) = self.egress(keys) else { return };
         let key = SenderKey { vantage: Vantage::Wire, id };
         let Some(sender) = self.senders.get_mut(&key) else { return };
         if sender.episode().is_some_and(|episode| fact.seen_at >= episode.first_at)
             && let Some(reach) = sender.reach()
         {
-            reach.origin(&key.id, &observation.sender);
+            reach.origin(&key.id, keys);
         }
     }
 

@@ -98,8 +98,13 @@ impl Coverage {
         self.today = self.today.saturating_add(1);
         let share = self.share();
         for (nats, wanted) in self.nats.iter_mut().zip(SHARES) {
-            let ratio = if unseen { wanted / share } else { (1.0 - wanted) / (1.0 - share) };
-            *nats = if wanted < SHARE_RATIO_MIN * share { 0.0 } else { (*nats + ratio.ln()).max(0.0) };
+            if wanted < SHARE_RATIO_MIN * share {
+                *nats = 0.0;
+            } else if unseen || *nats > 0.0 {
+                // Seen mail lowers the sums, and most stand at nothing already.
+                let ratio = if unseen { wanted / share } else { (1.0 - wanted) / (1.0 - share) };
+                *nats = (*nats + ratio.ln()).max(0.0);
+            }
         }
         if self.evidence() == 0.0 {
             (self.story, self.told) = (None, false);

@@ -6,9 +6,9 @@
 //! *Spec*: none.
 //!
 //! ```text
-//!  join/all               how far the wire got
-//!  join/ADDRESS           one server: its skew, its coverage, the bounds of what waits
-//!  join/ADDRESS/ROAD/N    N-th piece of what waits: w(ire), l(og), s(essions), t(old sessions)
+//!  join/FORM/all             how far the wire got
+//!  join/FORM/ADDRESS         one server: its skew, its coverage, the bounds of what waits
+//!  join/FORM/ADDRESS/ROAD/N  N-th piece of what waits: w(ire), l(og), s(essions), t(old sessions)
 //! ```
 
 use super::Join;
@@ -21,6 +21,9 @@ use std::net::IpAddr;
 
 /// What the names of all notes of the join begin with.
 pub const PREFIX: &str = "join/";
+
+/// Form of these notes. Those of another one are passed over and removed.
+const FORM: &str = "2/";
 
 /// A note: its name, and what it says; nothing removes it.
 pub type Note = (String, Vec<u8>);
@@ -43,7 +46,7 @@ impl Join {
     /// Takes what changed since the last call, as notes. The first call gives all there is, and from then on changes
     /// are kept.
     pub fn take_notes(&mut self) -> Vec<Note> {
-        let mut notes = Vec::new();
+        let mut notes: Vec<Note> = self.outdated.drain(..).map(|name| (name, Vec::new())).collect();
         let named = self.recipients_named;
         for (address, server) in &mut self.servers {
             server.keep_changes();
@@ -51,9 +54,9 @@ impl Join {
                 server.take_notes(*address, named, &mut notes);
             }
         }
-        if !notes.is_empty() {
+        if notes.iter().any(|(_, note)| !note.is_empty()) {
             let common = Common { wire_reached: self.wire_reached, silences: self.silences.clone() };
-            notes.push((format!("{PREFIX}all"), encode(&common)));
+            notes.push((note_name("all"), encode(&common)));
         }
         notes
     }
@@ -63,7 +66,12 @@ impl Join {
         let mut pieces: BTreeMap<(IpAddr, &str), Vec<&[u8]>> = BTreeMap::new();
         let mut headers = Vec::new();
         for (name, note) in notes {
-            let mut parts = name.strip_prefix(PREFIX).unwrap_or_default().split('/');
+            let known = name.strip_prefix(PREFIX).and_then(|name| name.strip_prefix(FORM));
+            let Some(known) = known else {
+                self.outdated.push(name.clone());
+                continue;
+            };
+            let mut parts = known.split('/');
             let (first, road) = (parts.next().unwrap_or_default(), parts.next());
             match (first.parse::<IpAddr>(), road) {
                 (Ok(address), Some(road)) => pieces.entry((address, road)).or_default().push(note),
@@ -107,19 +115,22 @@ impl Server {
             self.settled_sessions.bounds(),
         ];
         let header = Header { standing: self.standing.clone(), bounds };
-        notes.push((format!("{PREFIX}{address}"), encode(&header)));
-        let reduced = |seen: &super::view::Seen| seen.clone().reduced(recipients_named);
+        notes.push((note_name(address), encode(&header)));
+        let reduced = |seen: &super::view::Seen| seen.reduced(recipients_named);
         for (road, pieces) in [
             ("w", self.wire.views.take_changed(reduced)),
             ("l", self.log.views.take_changed(reduced)),
             ("s", self.sessions.take_changed(Clone::clone)),
             ("t", self.settled_sessions.take_changed(Clone::clone)),
         ] {
-            notes.extend(
-                pieces.into_iter().map(|(piece, note)| (format!("{PREFIX}{address}/{road}/{piece}"), note)),
-            );
+            let name = |piece: u64| note_name(format_args!("{address}/{road}/{piece}"));
+            notes.extend(pieces.into_iter().map(|(piece, note)| (name(piece), note)));
         }
     }
+}
+
+fn note_name(what: impl std::fmt::Display) -> String {
+    format!("{PREFIX}{FORM}{what}")
 }
 
 fn encode(value: &impl Serialize) -> Vec<u8> {

@@ -6,9 +6,10 @@
 //! and log.
 //!
 //! ```text
-//!  wire delivery ─┐   same address, same forward-path,        ┌─▶ matched
-//!                 ├─▶ then: the receiver's answer, or server  ├─▶ wire only: the log went on and does not know it
-//!  log delivery ──┘   and second, or an open session with TLS └─▶ log only: the sensor never saw it
+//!  wire delivery ─┐   same address, same forward-path, then:  ┌─▶ matched
+//!                 ├─▶ the receiver's answer, the Message-ID,  ├─▶ wire only: the log went on and does not know it
+//!  log delivery ──┘   or server and second; else an open      └─▶ log only: the sensor never saw it
+//!                     session with TLS
 //! ```
 //!
 //! Nothing is said of mail on which one road could not speak: while the log or the wire stood still, or before both
@@ -27,17 +28,17 @@ use crate::time::Timestamp;
 use coverage::{Blind, Silences};
 use serde::{Deserialize, Serialize};
 use server::{Server, Tell};
-use siphasher::sip::SipHasher13;
 use std::collections::BTreeMap;
-use std::hash::Hasher;
 use std::net::IpAddr;
-use view::Seen;
+use view::Traits;
 
 /// What the join counted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JoinCounters {
     /// Deliveries matched by the receiver's answer.
     pub matched_by_reply: u64,
+    /// Deliveries matched by forward-path and `Message-ID:`.
+    pub matched_by_message_id: u64,
     /// Deliveries matched by server, forward-path and second.
     pub matched_by_path: u64,
     /// Deliveries matched by a session under TLS that was open then.
@@ -63,6 +64,15 @@ pub struct Join {
     silences: Silences,
     blind: Vec<Blind>,
     counters: JoinCounters,
+    /// Notes of another form, to be removed.
+    outdated: Vec<String>,
+}
+
+impl JoinCounters {
+    /// Deliveries that both roads have.
+    pub fn matched(&self) -> u64 {
+        self.matched_by_reply + self.matched_by_message_id + self.matched_by_path + self.matched_by_session
+    }
 }
 
 impl Join {
@@ -77,6 +87,7 @@ impl Join {
             silences: Silences::default(),
             blind: Vec::new(),
             counters: JoinCounters::default(),
+            outdated: Vec::new(),
         }
     }
 
@@ -90,16 +101,17 @@ impl Join {
         std::mem::take(&mut self.blind)
     }
 
-    /// Takes one observation of a road; pushes what is settled by it.
-    pub fn observe(&mut self, observation: &Observation, out: &mut Vec<Observation>) {
+    /// Takes one observation of a road; pushes what is settled by it. It is taken whole, since most deliveries wait
+    /// here for their other view.
+    pub fn observe(&mut self, mut observation: Observation, out: &mut Vec<Observation>) {
         let Some(address) = observation.sender.address else { return };
         match observation.vantage {
-            Vantage::Log => self.take_logged(address, observation, out),
-            Vantage::Wire => self.take_passed(address, observation, out),
+            Vantage::Log => self.take_logged(address, &mut observation, out),
+            Vantage::Wire => self.take_passed(address, &mut observation, out),
         }
     }
 
-    fn take_logged(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
+    fn take_logged(&mut self, address: IpAddr, observation: &mut Observation, out: &mut Vec<Observation>) {
         if !self.servers.contains_key(&address) {
             // Only mail that left makes a server: a login or a rejected client does not.
             if !matches!(observation.fact, Fact::Delivery(_)) {
@@ -111,17 +123,18 @@ impl Join {
             }
         }
         let (key, wire_reached) = (self.key, self.wire_reached);
+        let Observation { at, sender, fact, .. } = observation;
         let (server, mut tell) = self.parts(address, out);
-        if let Fact::Delivery(delivery) = &observation.fact
-            && let Some(seen) = Seen::of(&key, observation, delivery)
+        if let Fact::Delivery(delivery) = fact
+            && let Some(traits) = Traits::of(&key, *at, delivery)
         {
-            server.logged(seen, &mut tell);
+            server.logged(traits, sender, delivery, &mut tell);
         }
-        server.log_reaches(observation.at, &mut tell);
+        server.log_reaches(*at, &mut tell);
         server.wire_reaches(wire_reached, &mut tell);
     }
 
-    fn take_passed(&mut self, address: IpAddr, observation: &Observation, out: &mut Vec<Observation>) {
+    fn take_passed(&mut self, address: IpAddr, observation: &mut Observation, out: &mut Vec<Observation>) {
         if observation.at > self.wire_reached {
             self.silences.note(self.wire_reached, observation.at);
             self.wire_reached = observation.at;
@@ -130,15 +143,16 @@ impl Join {
             return;
         }
         let (key, wire_reached) = (self.key, self.wire_reached);
+        let Observation { at, sender, fact, .. } = observation;
         let (server, mut tell) = self.parts(address, out);
-        match &observation.fact {
+        match fact {
             Fact::Delivery(delivery) => {
-                if let Some(seen) = Seen::of(&key, observation, delivery) {
-                    server.passed(seen, &mut tell);
+                if let Some(traits) = Traits::of(&key, *at, delivery) {
+                    server.passed(traits, sender, delivery, &mut tell);
                 }
             }
             Fact::Session(session) if session.tls == Tls::Started => {
-                server.session(observation.at, session, &mut tell);
+                server.session(*at, session, &mut tell);
             }
             _ => {}
         }
@@ -158,14 +172,4 @@ impl Join {
         };
         (server, tell)
     }
-}
-
-/// Keyed digest of parts, each closed by its length.
-fn keyed(key: &[u8; 16], parts: &[&[u8]]) -> u64 {
-    let mut hasher = SipHasher13::new_with_key(key);
-    for part in parts {
-        hasher.write(part);
-        hasher.write_u64(part.len() as u64);
-    }
-    hasher.finish()
 }

@@ -7,11 +7,11 @@
 
 use super::JoinCounters;
 use super::coverage::{Blind, Coverage, Silences};
-use super::view::Seen;
+use super::view::{Seen, Story, Traits};
 use super::waiting::{Numbered, Waiting};
 use crate::limits;
 use crate::mail::Untrusted;
-use crate::observation::{Fact, Observation, Reconciled, SenderKeys, Session, Vantage, View};
+use crate::observation::{Delivery, Fact, Observation, Reconciled, SenderKeys, Session, Vantage, View};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -30,7 +30,10 @@ const NEAR_SECONDS: f64 = 5.0;
 const NEAR_AT_FIRST_SECONDS: f64 = 120.0;
 /// The same where the receiver's answer is equal, id and all: a queue may write late, seconds.
 const SAME_ANSWER_SECONDS: f64 = 600.0;
-/// Matches by the receiver's answer after which the skew is learned and the roads are said to agree.
+/// The same where the Message-ID is equal, seconds: a queue tries again after minutes, and what it sends then bears
+/// the same one.
+const SAME_MESSAGE_SECONDS: f64 = 120.0;
+/// Matches by the receiver's answer or the Message-ID after which the skew is learned and the roads are said to agree.
 const MATCHES_TO_SETTLE: u64 = 20;
 /// Weight of one match in the learned skew.
 const SKEW_WEIGHT: f64 = 0.05;
@@ -64,6 +67,15 @@ pub struct Standing {
     coverage: Coverage,
 }
 
+impl Standing {
+    /// An exact match tells by how much the log's stamp runs after the packet's.
+    fn learn(&mut self, skew_seconds: f64) {
+        let weight = (1.0 / (self.matches + 1) as f64).max(SKEW_WEIGHT);
+        self.skew_seconds += weight * (skew_seconds - self.skew_seconds);
+        self.matches += 1;
+    }
+}
+
 /// Where what is told goes, and what it may say.
 pub struct Tell<'a> {
     /// What was counted.
@@ -79,18 +91,34 @@ pub struct Tell<'a> {
 }
 
 impl Tell<'_> {
-    fn piece(&mut self, at: Timestamp, view: View, seen: Seen) {
-        let seen = seen.reduced(self.recipients_named);
+    /// A piece of mail that only one road has.
+    fn alone(&mut self, at: Timestamp, view: View, traits: Traits, story: Story) {
+        let domain = story.recipient_domain();
+        let Story { sender, delivery, .. } = story.reduced(self.recipients_named);
         let vantage = if view == View::LogOnly { Vantage::Log } else { Vantage::Wire };
-        let fact = Fact::Reconciled(Reconciled {
-            view,
-            responder: seen.delivery.responder,
-            delivery: Some(Box::new(seen.delivery)),
-            recipient: Some(seen.path),
-            recipient_domain: seen.domain,
-            seen_at: seen.at,
-        });
-        self.out.push(Observation { at, vantage, sender: seen.sender, fact });
+        let fact = Reconciled {
+            delivery: Some(Box::new(delivery)),
+            recipient_domain: domain,
+            ..reconciled(view, &traits)
+        };
+        self.out.push(Observation { at, vantage, sender, fact: Fact::Reconciled(fact) });
+    }
+
+    /// A piece of mail that both have: who sent it is all that is new.
+    fn both(&mut self, at: Timestamp, view: View, traits: &Traits, sender: SenderKeys) {
+        let fact = Fact::Reconciled(reconciled(view, traits));
+        self.out.push(Observation { at, vantage: Vantage::Wire, sender, fact });
+    }
+}
+
+fn reconciled(view: View, traits: &Traits) -> Reconciled {
+    Reconciled {
+        view,
+        delivery: None,
+        recipient: Some(traits.path),
+        recipient_domain: None,
+        responder: traits.responder,
+        seen_at: traits.at,
     }
 }
 
@@ -111,7 +139,7 @@ impl Server {
         Server {
             address,
             wire: Waiting::default(),
-            log: Waiting::default(),
+            log: Waiting::for_sessions(),
             sessions: Numbered::default(),
             settled_sessions: Numbered::default(),
             standing: Standing::default(),
@@ -123,28 +151,41 @@ impl Server {
         self.standing.matches >= MATCHES_TO_SETTLE
     }
 
-    /// A delivery that the log has.
-    pub fn logged(&mut self, seen: Seen, tell: &mut Tell) {
-        match self.partner(&self.wire, &seen, 1.0) {
-            Some((number, view)) => {
-                if let Some(wire) = self.wire.take(number) {
-                    self.matched(wire, seen, view, tell);
-                }
-            }
-            None => tell.counters.evicted += u64::from(self.log.push(seen)),
-        }
+    /// A delivery that the log has. What is kept of it is taken out.
+    pub fn logged(
+        &mut self,
+        traits: Traits,
+        sender: &mut SenderKeys,
+        delivery: &mut Delivery,
+        tell: &mut Tell,
+    ) {
+        let partner = self.partner(&self.wire, &traits, 1.0);
+        let Some((mut wire, view)) = partner.and_then(|(number, view)| Some((self.wire.take(number)?, view)))
+        else {
+            tell.counters.evicted += u64::from(self.log.push(Seen::taken(traits, sender, delivery)));
+            return;
+        };
+        let Some(story) = &mut wire.story else { return };
+        self.matched((&wire.traits, &mut story.sender), (&traits, sender), view, tell);
     }
 
-    /// A delivery that passed the sensor.
-    pub fn passed(&mut self, seen: Seen, tell: &mut Tell) {
-        match self.partner(&self.log, &seen, -1.0) {
-            Some((number, view)) => {
-                if let Some(logged) = self.log.take(number) {
-                    self.matched(seen, logged, view, tell);
-                }
-            }
-            None => tell.counters.evicted += u64::from(self.wire.push(seen)),
-        }
+    /// A delivery that passed the sensor. What is kept of it is taken out.
+    pub fn passed(
+        &mut self,
+        traits: Traits,
+        sender: &mut SenderKeys,
+        delivery: &mut Delivery,
+        tell: &mut Tell,
+    ) {
+        let partner = self.partner(&self.log, &traits, -1.0);
+        let Some((mut logged, view)) =
+            partner.and_then(|(number, view)| Some((self.log.take(number)?, view)))
+        else {
+            tell.counters.evicted += u64::from(self.wire.push(Seen::taken(traits, sender, delivery)));
+            return;
+        };
+        let Some(story) = &mut logged.story else { return };
+        self.matched((&traits, sender), (&logged.traits, &mut story.sender), view, tell);
     }
 
     /// A session under TLS that ended.
@@ -158,43 +199,46 @@ impl Server {
         }
     }
 
-    /// The view of the other road that fits best: by the answer's id, else by place and second. `direction` is 1
-    /// where `seen` comes from the log.
-    fn partner(&self, others: &Waiting, seen: &Seen, direction: f64) -> Option<(u64, View)> {
+    /// The view of the other road that fits best: by the answer's id, else by the Message-ID, else by place and
+    /// second. `direction` is 1 where `seen` comes from the log.
+    fn partner(&self, others: &Waiting, seen: &Traits, direction: f64) -> Option<(u64, View)> {
         let skew = direction * self.standing.skew_seconds;
-        let apart = |other: &Seen| (seen.at.seconds_since(other.at) - skew).abs();
         let near = if self.agrees() { NEAR_SECONDS } else { NEAR_AT_FIRST_SECONDS };
-        let nearest = |fits: &dyn Fn(&Seen) -> bool, within: f64| {
-            others
-                .at_path(seen.path)
-                .filter(|(_, other)| fits(other) && apart(other) <= within)
-                .min_by(|a, b| apart(a.1).total_cmp(&apart(b.1)).then(a.0.cmp(&b.0)))
-                .map(|(number, _)| number)
+        let fit = |(number, other): (u64, &Traits)| {
+            let apart = (seen.at.seconds_since(other.at) - skew).abs();
+            let view = match () {
+                () if apart <= SAME_ANSWER_SECONDS && seen.same_answer(other) => View::MatchedByReply,
+                () if apart <= SAME_MESSAGE_SECONDS && seen.same_message(other) => View::MatchedByMessageId,
+                () if apart <= near && seen.same_place(other) => View::MatchedByPath,
+                () => return None,
+            };
+            Some((view, apart, number))
         };
-        let by_answer = nearest(&|other| seen.same_answer(other), SAME_ANSWER_SECONDS);
-        by_answer
-            .map(|number| (number, View::MatchedByReply))
-            .or_else(|| nearest(&|other| seen.same_place(other), near).map(|n| (n, View::MatchedByPath)))
+        // The more exact ways come first in `View`.
+        let fits = others.at_path(seen.path).filter_map(fit);
+        let best = fits.min_by(|a, b| a.0.cmp(&b.0).then(a.1.total_cmp(&b.1)).then(a.2.cmp(&b.2)))?;
+        Some((best.2, best.0))
     }
 
-    fn matched(&mut self, wire: Seen, logged: Seen, view: View, tell: &mut Tell) {
-        if view == View::MatchedByReply {
-            tell.counters.matched_by_reply += 1;
-            let standing = &mut self.standing;
-            let skew = logged.at.seconds_since(wire.at);
-            let weight = (1.0 / (standing.matches + 1) as f64).max(SKEW_WEIGHT);
-            standing.skew_seconds += weight * (skew - standing.skew_seconds);
-            standing.matches += 1;
-        } else {
-            tell.counters.matched_by_path += 1;
+    fn matched(
+        &mut self,
+        (wire, sender): (&Traits, &mut SenderKeys),
+        (logged, submitter): (&Traits, &mut SenderKeys),
+        view: View,
+        tell: &mut Tell,
+    ) {
+        match view {
+            View::MatchedByReply => tell.counters.matched_by_reply += 1,
+            View::MatchedByMessageId => tell.counters.matched_by_message_id += 1,
+            _ => tell.counters.matched_by_path += 1,
         }
-        self.covered(wire.at, wire.responder(), false, tell);
-        let sender = SenderKeys {
-            account: logged.sender.account,
-            client: logged.sender.client,
-            ..wire.sender.clone()
-        };
-        tell.piece(wire.at.max(logged.at), view, Seen { sender, ..wire });
+        if view != View::MatchedByPath {
+            self.standing.learn(logged.at.seconds_since(wire.at));
+        }
+        self.covered(wire.at, wire.responder, false, tell);
+        let (account, client) = (submitter.account.take(), submitter.client);
+        let sender = SenderKeys { account, client, ..std::mem::take(sender) };
+        tell.both(wire.at.max(logged.at), view, wire, sender);
     }
 
     /// Counts a piece of mail that the log has for what the sensor sees of them.
@@ -214,11 +258,11 @@ impl Server {
         let spoke = at.seconds_since(before) <= LOG_SILENCE_SECONDS;
         let due = at.plus_seconds(-LOG_GRACE_SECONDS - self.standing.skew_seconds.max(0.0));
         self.settle_sessions(due, spoke, at, tell);
-        while self.wire.front().is_some_and(|seen| seen.at <= due) {
-            let Some(seen) = self.wire.pop() else { break };
+        while self.wire.front().is_some_and(|seen| seen.traits.at <= due) {
+            let Some(Seen { traits, story: Some(story) }) = self.wire.pop() else { break };
             if spoke && self.agrees() {
                 tell.counters.wire_only += 1;
-                tell.piece(at, View::WireOnly, seen);
+                tell.alone(at, View::WireOnly, traits, *story);
             } else {
                 tell.counters.unsettled += 1;
             }
@@ -238,10 +282,10 @@ impl Server {
                 tell.counters.unsettled += u64::from(hidden.messages);
             }
             for number in mine {
-                let Some(seen) = self.log.mark(number) else { continue };
+                let Some((traits, story)) = self.log.mark(number) else { continue };
                 tell.counters.matched_by_session += 1;
-                self.covered(seen.at, seen.responder(), false, tell);
-                tell.piece(at, View::MatchedBySession, seen);
+                self.covered(traits.at, traits.responder, false, tell);
+                tell.both(at, View::MatchedBySession, &traits, story.sender);
             }
             self.settled_sessions.push(hidden);
         }
@@ -255,8 +299,9 @@ impl Server {
         let mut waiting: Vec<(f64, u64, Option<&Untrusted>)> = near
             .iter()
             .filter_map(|number| {
-                let seen = self.log.views.get(*number).filter(|seen| !seen.matched)?;
-                Some((outside(seen.at), *number, seen.delivery.queue_id.as_ref()))
+                let seen = self.log.views.get(*number)?;
+                let story = seen.story.as_ref()?;
+                Some((outside(seen.traits.at), *number, story.delivery.queue_id.as_ref()))
             })
             .collect();
         waiting.sort_by(|a, b| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
@@ -297,19 +342,17 @@ impl Server {
     /// The wire has gone on to `at`: lines whose mail should have passed by now are settled.
     pub fn wire_reaches(&mut self, at: Timestamp, tell: &mut Tell) {
         let due = at.plus_seconds(self.standing.skew_seconds - WIRE_GRACE_SECONDS);
-        while self.log.front().is_some_and(|seen| seen.at <= due) {
-            let Some(seen) = self.log.pop() else { break };
-            if seen.matched {
-                continue;
-            }
-            if self.in_a_session(&seen) {
+        while self.log.front().is_some_and(|seen| seen.traits.at <= due) {
+            let Some(Seen { traits, story }) = self.log.pop() else { break };
+            let Some(story) = story else { continue };
+            if self.in_a_session(&traits) {
                 tell.counters.matched_by_session += 1;
-                self.covered(seen.at, seen.responder(), false, tell);
-                tell.piece(at, View::MatchedBySession, seen);
-            } else if self.agrees() && self.should_have_passed(&seen, tell.silences) {
+                self.covered(traits.at, traits.responder, false, tell);
+                tell.both(at, View::MatchedBySession, &traits, story.sender);
+            } else if self.agrees() && self.should_have_passed(&traits, tell.silences) {
                 tell.counters.log_only += 1;
-                self.covered(seen.at, seen.responder(), true, tell);
-                tell.piece(at, View::LogOnly, seen);
+                self.covered(traits.at, traits.responder, true, tell);
+                tell.alone(at, View::LogOnly, traits, *story);
             } else {
                 tell.counters.unsettled += 1;
             }
@@ -323,15 +366,15 @@ impl Server {
     }
 
     /// Whether the log tells of mail that must pass the sensor: another machine took it, while the wire spoke.
-    fn should_have_passed(&self, seen: &Seen, silences: &Silences) -> bool {
-        let away = seen.responder().is_some_and(|to| !to.is_loopback() && to.to_canonical() != self.address);
+    fn should_have_passed(&self, seen: &Traits, silences: &Silences) -> bool {
+        let away = seen.responder.is_some_and(|to| !to.is_loopback() && to.to_canonical() != self.address);
         let on_the_wire = seen.at.plus_seconds(-self.standing.skew_seconds);
         seen.class == 2 && away && !silences.hold(on_the_wire)
     }
 
     /// Whether a line belongs to a session under TLS that carried more messages than it seemed to.
-    fn in_a_session(&self, seen: &Seen) -> bool {
-        let Some(responder) = seen.responder() else { return false };
+    fn in_a_session(&self, seen: &Traits) -> bool {
+        let Some(responder) = seen.responder else { return false };
         self.settled_sessions.iter().any(|(_, hidden)| {
             let (from, to) = hidden.span(self.standing.skew_seconds, SESSION_SLACK_SECONDS);
             hidden.responder == responder.to_canonical() && (from..=to).contains(&seen.at)

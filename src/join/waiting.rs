@@ -2,11 +2,11 @@
 //!
 //! *In*: views, sessions. *Out*: the same. *Bound*: the caller's; numbers never return. *Spec*: none.
 
-use super::view::Seen;
+use super::view::{Seen, Story, Traits};
 use crate::limits;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
 use std::net::IpAddr;
 
 /// Things that are stored together: a commit writes the pieces in which something came or went.
@@ -140,20 +140,34 @@ impl<T: Serialize + for<'a> Deserialize<'a>> Numbered<T> {
     }
 }
 
+/// Server, moment and number of a view. The server's bits compare faster than the address.
+type Place = (u128, Timestamp, u64);
+
 /// Views of one road that wait, and where each forward-path stands among them.
 #[derive(Debug, Default)]
 pub struct Waiting {
     /// The views.
     pub views: Numbered<Seen>,
-    by_path: HashMap<u64, Vec<u64>>,
+    /// Forward-path and number of each that may still be found.
+    by_path: BTreeSet<(u64, u64)>,
+    /// Where sessions look for them; `None` where none does.
+    by_place: Option<BTreeSet<Place>>,
 }
 
 impl Waiting {
+    /// None yet; sessions will look for them.
+    pub fn for_sessions() -> Waiting {
+        Waiting { by_place: Some(BTreeSet::new()), ..Waiting::default() }
+    }
+
     /// Returns whether the oldest had to go.
     pub fn push(&mut self, seen: Seen) -> bool {
-        let path = seen.path;
+        let traits = seen.traits;
         let number = self.views.push(seen);
-        self.by_path.entry(path).or_default().push(number);
+        self.by_path.insert((traits.path, number));
+        if let Some((places, place)) = self.by_place.as_mut().zip(place(&traits, number)) {
+            places.insert(place);
+        }
         self.views.len() > limits::JOIN_WAITING_MAX && self.pop().is_some()
     }
 
@@ -171,49 +185,58 @@ impl Waiting {
     /// Takes out one.
     pub fn take(&mut self, number: u64) -> Option<Seen> {
         let seen = self.views.take(number)?;
-        self.hide(seen.path, number);
+        if seen.is_open() {
+            self.by_path.remove(&(seen.traits.path, number));
+        }
+        if let Some((places, place)) = self.by_place.as_mut().zip(place(&seen.traits, number)) {
+            places.remove(&place);
+        }
         Some(seen)
     }
 
-    /// No delivery of the other road may find it any more.
-    fn hide(&mut self, path: u64, number: u64) {
-        if let Some(numbers) = self.by_path.get_mut(&path) {
-            numbers.retain(|other| *other != number);
-            if numbers.is_empty() {
-                self.by_path.remove(&path);
-            }
-        }
-    }
-
     /// Those for one forward-path, oldest first.
-    pub fn at_path(&self, path: u64) -> impl Iterator<Item = (u64, &Seen)> {
-        let numbers = self.by_path.get(&path).map_or(&[][..], Vec::as_slice);
-        numbers.iter().filter_map(|number| Some((*number, self.views.get(*number)?)))
+    pub fn at_path(&self, path: u64) -> impl Iterator<Item = (u64, &Traits)> {
+        // One search for the first of them; the last one is seen on the way.
+        let found = self.by_path.range((path, 0)..).take_while(move |(other, _)| *other == path);
+        found.filter_map(|(_, number)| Some((*number, &self.views.get(*number)?.traits)))
     }
 
     /// Numbers of the views between two moments that went to a server.
     pub fn between(&self, responder: IpAddr, from: Timestamp, to: Timestamp) -> Vec<u64> {
-        let here = |seen: &Seen| seen.responder().is_some_and(|other| other.to_canonical() == responder);
-        let fits = |seen: &Seen| here(seen) && (from..=to).contains(&seen.at);
-        self.views.iter().filter_map(|(number, seen)| fits(seen).then_some(number)).collect()
+        let Some(places) = &self.by_place else { return Vec::new() };
+        let server = bits(responder);
+        let found = places.range((server, from, 0)..).take_while(|place| (place.0, place.1) <= (server, to));
+        found.map(|place| place.2).collect()
     }
 
-    /// Notes that a view found its session. It stays until its time is over, so that another session of the same
-    /// moment does not count as unlogged.
-    pub fn mark(&mut self, number: u64) -> Option<Seen> {
+    /// Takes what is told of a view that found its session. Its place and time stay until its time is over, so that
+    /// another session of the same moment does not count as unlogged.
+    pub fn mark(&mut self, number: u64) -> Option<(Traits, Box<Story>)> {
         let seen = self.views.get_mut(number)?;
-        seen.matched = true;
-        let copy = seen.clone();
-        self.hide(copy.path, number);
-        Some(copy)
+        let (traits, story) = (seen.traits, seen.story.take()?);
+        self.by_path.remove(&(traits.path, number));
+        Some((traits, story))
     }
 
     /// Makes an empty one what it was.
     pub fn restore<'a>(&mut self, bounds: (u64, u64), pieces: impl Iterator<Item = &'a [u8]>) {
         self.views.restore(bounds, pieces);
-        self.by_path.clear();
-        for (number, seen) in self.views.iter().filter(|(_, seen)| !seen.matched) {
-            self.by_path.entry(seen.path).or_default().push(number);
+        let open = self.views.iter().filter(|(_, seen)| seen.is_open());
+        self.by_path = open.map(|(number, seen)| (seen.traits.path, number)).collect();
+        if let Some(places) = &mut self.by_place {
+            *places = self.views.iter().filter_map(|(number, seen)| place(&seen.traits, number)).collect();
         }
+    }
+}
+
+fn place(traits: &Traits, number: u64) -> Option<Place> {
+    Some((bits(traits.responder?), traits.at, number))
+}
+
+/// An address, IPv4 as IPv6 writes it.
+fn bits(address: IpAddr) -> u128 {
+    match address {
+        IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+        IpAddr::V6(address) => address.to_bits(),
     }
 }

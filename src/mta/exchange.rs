@@ -178,6 +178,7 @@ impl<'r> Event<'r> {
             reverse_path: self.field("return-path").map(|path| if path == b"<>" { &[][..] } else { path }),
             size_bytes: size,
             recipients: recipients.and_then(|count| u32::try_from(count).ok()),
+            message_id: self.field("message-id"),
             ..Origin::default()
         }
     }

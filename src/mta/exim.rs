@@ -159,6 +159,8 @@ fn read_arrival(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
     let (account, size) = read_protocol(tail);
     origin.account = account;
     origin.size_bytes = size;
+    // The first one: after it come the subject and the recipients, which a sender writes as he likes.
+    origin.message_id = split_once(tail, b" id=").map(|(_, rest)| up_to_blank(rest));
     if let (Some(_), Some(_)) = (account, origin.client) {
         emit(id, Part::Login { account, client: origin.client, succeeded: true });
     }

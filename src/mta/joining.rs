@@ -135,6 +135,7 @@ impl Joining<'_> {
                 reply: reply.clone(),
                 retry: None,
                 queue_id: queue_id.clone(),
+                message_id: None,
             }));
         }
     }
@@ -204,6 +205,7 @@ impl Joining<'_> {
             reply: outcome.reply.clone(),
             retry,
             queue_id,
+            message_id: message.message_id,
         });
         self.observe(sender, fact);
     }

@@ -226,6 +226,8 @@ pub struct Origin<'l> {
     pub size_bytes: Option<u64>,
     /// How many recipients it is for.
     pub recipients: Option<u32>,
+    /// Its `Message-ID:`, with or without angle brackets.
+    pub message_id: Option<&'l [u8]>,
 }
 
 /// One SMTP transaction, second hand from the wire. `None` where the sensor did not see it.

@@ -101,7 +101,10 @@ fn read(line: &Line, _: &mut Memory, emit: Emit) -> Fate {
             Fate::Parsed
         }
         b"pickup" if rest.starts_with(b"uid=") => read_pickup(id, rest, emit),
-        b"cleanup" if rest.starts_with(b"message-id=") || rest.starts_with(b"resent-message-id=") => {
+        b"cleanup" if rest.starts_with(b"resent-message-id=") => Fate::Parsed,
+        b"cleanup" if rest.starts_with(b"message-id=") => {
+            let message_id = rest.strip_prefix(b"message-id=");
+            emit(id, Part::Origin(Origin { message_id, ..Origin::default() }));
             Fate::Parsed
         }
         b"cleanup" if is_refusal(rest) => {

@@ -8,6 +8,7 @@ use super::Origin;
 use super::kept::Changes;
 use crate::limits;
 use crate::mail::{ReversePath, Untrusted};
+use crate::observation::digest;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use siphasher::sip::SipHasher13;
@@ -45,6 +46,8 @@ pub struct OpenMessage {
     pub size_bytes: Option<u64>,
     /// How many recipients it is for.
     pub recipients: Option<u32>,
+    /// Digest of its `Message-ID:`.
+    pub message_id: Option<u64>,
 }
 
 impl OpenMessage {
@@ -75,6 +78,7 @@ impl OpenMessage {
         }
         self.size_bytes = origin.size_bytes.or(self.size_bytes);
         self.recipients = origin.recipients.or(self.recipients);
+        self.message_id = origin.message_id.and_then(message_id_digest).or(self.message_id);
     }
 
     /// Takes over who is behind a message that was passed on as this one, unless this one has an
@@ -98,6 +102,17 @@ impl OpenMessage {
 pub fn account_name(name: &[u8]) -> Untrusted {
     let name = name.get(..name.len().min(limits::ACCOUNT_BYTES_MAX)).unwrap_or_default();
     Untrusted::bounded(&name.to_ascii_lowercase(), limits::ACCOUNT_BYTES_MAX)
+}
+
+/// Digest of what stands between the angle brackets of a `Message-ID:`, or of all of it where there are none, as
+/// the wire road digests it; `None` where that is nothing.
+fn message_id_digest(text: &[u8]) -> Option<u64> {
+    let text = match memchr::memchr(b'<', text) {
+        Some(at) => text.get(at + 1..)?.split(|byte| *byte == b'>').next()?,
+        None => text,
+    };
+    let text = text.trim_ascii();
+    (!text.is_empty()).then(|| digest(text))
 }
 
 /// Messages under way and recipients that were deferred.

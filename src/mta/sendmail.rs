@@ -91,10 +91,12 @@ fn read_origin(id: &[u8], rest: &[u8], pid: &[u8], memory: &mut Memory, emit: Em
         let (path, rest) = take_address(rest.strip_prefix(b"from=")?, b", size=")?;
         let (size, rest) = split_once(rest.strip_prefix(b", size=")?, b", ")?;
         let rest = split_once(rest.strip_prefix(b"class=")?, b", ")?.1;
-        let recipients = rest.strip_prefix(b"nrcpts=")?.split(|byte| *byte == b',').next()?;
-        Some((path, number(size)?, u32::try_from(number(recipients)?).ok()?))
+        let mut fields = rest.strip_prefix(b"nrcpts=")?.split(|byte| *byte == b',');
+        let recipients = fields.next()?;
+        let message_id = fields.next().and_then(|field| field.strip_prefix(b" msgid="));
+        Some((path, number(size)?, u32::try_from(number(recipients)?).ok()?, message_id))
     };
-    let Some((path, size_bytes, recipients)) = read() else { return Fate::Unparsed };
+    let Some((path, size_bytes, recipients, message_id)) = read() else { return Fate::Unparsed };
     let client = rsplit_once(rest, b", relay=").and_then(|(_, relay)| relay_address(relay));
     // The process that serves one client says its login once.
     let account = memory.sessions.get(pid).filter(|session| session.peer == client && client.is_some());
@@ -108,6 +110,7 @@ fn read_origin(id: &[u8], rest: &[u8], pid: &[u8], memory: &mut Memory, emit: Em
             reverse_path: Some(path),
             size_bytes: Some(size_bytes),
             recipients: Some(recipients),
+            message_id,
             ..Origin::default()
         }),
     );

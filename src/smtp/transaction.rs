@@ -166,6 +166,7 @@ impl Transaction {
     pub fn settle(&mut self, responder: IpAddr, outcome: Outcome<'_>, outlet: &mut Outlet<'_>) {
         let reply = outcome.reply.map(ServerReply::to_reply);
         let queue_id = outcome.reply.filter(|reply| reply.class() == 2).and_then(ServerReply::queue_id);
+        let message_id = outcome.content.as_ref().and_then(|content| content.message_id);
         let success = outcome.reply.is_some_and(|reply| reply.class() == 2);
         let whose = |recipient: &Recipient| recipient.seen && !self.may_be_another(recipient.before, success);
         let certain = self.recipients.iter().map(whose).collect::<Vec<_>>();
@@ -174,16 +175,17 @@ impl Transaction {
         for (recipient, certain) in recipients.into_iter().zip(certain) {
             let reply = reply.clone().filter(|_| certain);
             let delivery = self.delivery(responder, recipient.path, reply);
-            outlet.deliver(Delivery { queue_id: queue_id.clone(), ..delivery });
+            outlet.deliver(Delivery { queue_id: queue_id.clone(), message_id, ..delivery });
         }
         for _ in 0..self.beyond {
-            outlet.deliver(self.delivery(responder, None, reply.clone()));
+            outlet.deliver(Delivery { message_id, ..self.delivery(responder, None, reply.clone()) });
         }
         let accepted = outcome.reply.map(|reply| reply.class() == 2);
         if kept == 0 && self.losses.gaps > 0 && accepted == Some(true) {
             // Whoever it was for was not captured, but somebody was.
             outlet.deliver(Delivery {
                 queue_id: queue_id.clone(),
+                message_id,
                 ..self.delivery(responder, None, reply.clone())
             });
         }
@@ -227,6 +229,7 @@ impl Transaction {
             reply,
             retry: None,
             queue_id: None,
+            message_id: None,
         }
     }
 }

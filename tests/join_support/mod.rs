@@ -55,6 +55,7 @@ pub fn delivery(mail: &Mail, queue_id: Option<String>, text: String) -> Fact {
         reply: Some(Reply { code: Some(mail.code), enhanced: None, text: Some(text.as_str().into()) }),
         retry: None,
         queue_id: queue_id.map(|id| id.as_str().into()),
+        message_id: None,
     })
 }
 

@@ -96,6 +96,7 @@ impl Mail {
                 reply: Some(Reply { code: Some(self.code), enhanced: status, text: None }),
                 retry: None,
                 queue_id: None,
+                message_id: None,
             }),
         }
     }

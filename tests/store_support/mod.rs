@@ -45,6 +45,7 @@ pub fn delivery(sender: u32, seconds: i64, recipient: &str) -> Observation {
             reply: Some(Reply { code: Some(250), ..Reply::default() }),
             retry: None,
             queue_id: None,
+            message_id: None,
         }),
     }
 }
