@@ -11,6 +11,7 @@ use portreeve::flow::connection::Surroundings;
 use portreeve::flow::{Budget, Connection, Event, FlowCounters, Segment, Side};
 use portreeve::limits;
 use portreeve::observation::{Fact, SessionEnd};
+use portreeve::smtp::opaque::replies::Servers;
 use portreeve::smtp::content::{Excerpt, Held};
 use portreeve::smtp::session::Session;
 use portreeve::smtp::{Outlet, WireCounters, WireRoad, WireSettings};
@@ -192,6 +193,7 @@ pub fn dialogue(data: &[u8]) {
     let at = Timestamp::from_seconds(1_000);
     let ends = ("10.0.0.1".parse().expect("an address"), ("192.0.2.1".parse().expect("an address"), 25));
     let mut session: Option<Session> = None;
+    let mut replies = Servers::default();
     let (mut rest, mut twos) = (data, 0usize);
     while let [what, length, after @ ..] = rest {
         let (piece, next) = after.split_at(usize::from(*length).min(after.len()));
@@ -210,6 +212,7 @@ pub fn dialogue(data: &[u8]) {
             originator_seen: true,
             settings: &settings,
             held: &held,
+            replies: &mut replies,
             out: &mut out,
             counters: &mut counters,
         };
@@ -237,6 +240,7 @@ pub fn dialogue(data: &[u8]) {
         originator_seen: true,
         settings: &settings,
         held: &held,
+        replies: &mut replies,
         out: &mut out,
         counters: &mut counters,
     };

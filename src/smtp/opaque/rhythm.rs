@@ -97,6 +97,8 @@ const RIVAL: f64 = 3.0;
 const STRAY_SHARE: f64 = 0.005;
 /// Spread of these, as a logarithm.
 const STRAY_SPREAD: f64 = 0.8;
+/// Squared deviations within which a reply is one of the usual without a doubt.
+const NEAR: f64 = 4.0;
 /// What nobody would say.
 const LN_NEVER: f64 = -40.0;
 
@@ -427,9 +429,14 @@ impl Said<'_> {
     fn answered(&self, mean: f64, variance: f64) -> f64 {
         let seen = f64::from(self.turn.server_bytes);
         let variance = variance + 0.05 + f64::from(self.turn.slack_bytes).powi(2);
-        let usual = (1.0 - STRAY_SHARE) * normal(seen - mean, variance);
-        let stray = STRAY_SHARE * ln_normal_of_ln(seen, mean, STRAY_SPREAD).exp();
-        (usual + stray).max(f64::MIN_POSITIVE).ln()
+        let off = seen - mean;
+        let distance = off * off / variance;
+        // Near the mean the rest of the mixture does not show, and far from it only the rest does.
+        if distance < NEAR {
+            return -0.5 * (distance + (2.0 * PI * variance).ln());
+        }
+        let stray = STRAY_SHARE.ln() + ln_normal_of_ln(seen, mean, STRAY_SPREAD);
+        stray.max(-0.5 * (distance + (2.0 * PI * variance).ln()))
     }
 }
 
@@ -494,18 +501,21 @@ fn moments(size: Size, address: f64) -> (f64, f64) {
     (f64::from(size.mean) + echo, f64::from(size.deviation))
 }
 
+/// An envelope less likely than anything at all by more than this is not looked into, nats.
+const UNLIKELY: f64 = 8.0;
 /// No reply is shorter, with its line end.
 const REPLY_BYTES_MIN: f64 = 5.0;
 /// RCPT commands of an envelope are between so many times the usual length.
 const SHORT: f64 = 0.45;
 const LONG: f64 = 2.2;
 /// So many numbers of recipients are tried for an envelope at the most.
-const TRIED_MAX: u32 = 64;
+const TRIED_MAX: u32 = 32;
 
 impl Said<'_> {
     /// Several commands at once, of which at least one is RCPT.
     fn envelope(&self, opening: Opening, ln: f64, tell: Tell) {
         let client = f64::from(self.turn.client_bytes);
+        let floor = ln_normal_of_ln(client, 60.0, 2.5) - UNLIKELY;
         for (close, ln_close) in CLOSES {
             let (first, last) = self.recipients_possible(opening, close);
             let stride = ((last.saturating_sub(first)) / TRIED_MAX).max(1);
@@ -516,7 +526,7 @@ impl Said<'_> {
                 }
                 let envelope = Envelope { opening, close, recipients };
                 let said = envelope.ln_said(client, self.habit) + f64::from(stride).ln();
-                if said > -BEAM {
+                if said > floor {
                     self.answers(&envelope, ln + ln_close + said, tell);
                 }
             }
