@@ -127,15 +127,30 @@ fn offer(cell: &mut Cell, path: Path) {
     }
 }
 
-/// Reads what was said from a state on, and where it led. The likeliest of a server's likely replies decide.
+/// Turns by which speakers are compared, and how many of them go on: most are wrong from the first envelope on.
+const ROUNDS: [(usize, usize); 2] = [(8, 4), (24, 2)];
+
+/// Who may be speaking: a server's replies, a client's habit, and how likely both are beforehand, as a logarithm.
+type Speakers<'a> = (&'a Replies, &'a Habit, f64);
+
+/// Reads what was said from a state on, and where it led. The likeliest speakers decide.
 pub(super) fn read(from: State, turns: &[Turn], candidates: &[(Replies, f64)]) -> (Reading, State) {
-    let mut ends: Vec<(State, Path)> = Vec::new();
-    for (replies, ln_prior) in candidates {
-        for (habit, ln_habit) in HABITS {
-            let start = Path { score: ln_prior + ln_habit, messages: 0, recipients: 0, refused: 0 };
-            ends.extend(explain((from, start), turns, (replies, habit)));
+    let mut speakers: Vec<Speakers> = Vec::new();
+    for (replies, ln) in candidates {
+        speakers.extend(HABITS.map(|(habit, ln_habit)| (replies, habit, ln + ln_habit)));
+    }
+    for (length, kept) in ROUNDS {
+        if turns.len() > length && speakers.len() > kept {
+            let first = &turns[..length];
+            let best = |who: &Speakers| {
+                explain(from, first, *who).iter().map(|(_, path)| path.score).fold(f64::MIN, f64::max)
+            };
+            let mut ranked: Vec<_> = speakers.iter().map(|who| (best(who), *who)).collect();
+            ranked.sort_by(|a, b| b.0.total_cmp(&a.0));
+            speakers = ranked.into_iter().take(kept).map(|(_, who)| who).collect();
         }
     }
+    let ends: Vec<(State, Path)> = speakers.into_iter().flat_map(|who| explain(from, turns, who)).collect();
     let best = ends.iter().copied().reduce(|a, b| if b.1.score > a.1.score { b } else { a });
     let Some((state, best)) = best else { return Default::default() };
     let rivals = ends.iter().map(|(_, path)| path).filter(|path| path.score >= best.score - RIVAL);
@@ -148,16 +163,16 @@ pub(super) fn read(from: State, turns: &[Turn], candidates: &[(Replies, f64)]) -
     (reading, state)
 }
 
-/// All explanations that are worth a look, if a server's replies were these, and where they end.
-fn explain((from, start): (State, Path), turns: &[Turn], speakers: (&Replies, &Habit)) -> Vec<(State, Path)> {
+/// All explanations that are worth a look, if these were the speakers, and where they end.
+fn explain(from: State, turns: &[Turn], (replies, habit, ln): Speakers) -> Vec<(State, Path)> {
     let mut cells = Cells::default();
-    cells[from as usize][0][0] = Some(start);
+    cells[from as usize][0][0] = Some(Path { score: ln, messages: 0, recipients: 0, refused: 0 });
     for (at, turn) in turns.iter().enumerate() {
         let mut joined = [*turn; JOINED_MAX + 1];
         for more in 1..=JOINED_MAX.min(at) {
             joined[more] = turns[at - more].and(joined[more - 1]);
         }
-        cells = step(&cells, &joined, speakers);
+        cells = step(&cells, &joined, (replies, habit));
     }
     let ends = ALL
         .iter()
