@@ -60,6 +60,16 @@ fn of_wire(wire: &WireCounters) -> String {
         grouped(wire.recipients_unanswered),
         grouped(wire.recipients_abandoned),
     );
+    if wire.sessions_tls > 0 {
+        text.push_str(&format!(
+            "          under TLS: {} sessions, by their outside about {} messages (± {}), {} recipients, {} of them refused\n",
+            grouped(wire.sessions_tls),
+            grouped(wire.messages_hidden),
+            grouped(wire.messages_hidden_error),
+            grouped(wire.recipients_hidden),
+            grouped(wire.recipients_hidden_refused),
+        ));
+    }
     if !wire.oddities.is_empty() {
         let list: Vec<String> = wire
             .oddities

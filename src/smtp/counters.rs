@@ -5,7 +5,7 @@
 use crate::capture::DecodeCounters;
 use crate::capture::fragments::FragmentCounters;
 use crate::flow::FlowCounters;
-use crate::observation::Oddity;
+use crate::observation::{Oddity, Opaque};
 use serde::Serialize;
 use std::collections::BTreeMap;
 
@@ -52,6 +52,14 @@ pub struct WireCounters {
     pub sessions: u64,
     /// Of these, under TLS.
     pub sessions_tls: u64,
+    /// Messages that these seem to have carried.
+    pub messages_hidden: u64,
+    /// How far that may be wrong.
+    pub messages_hidden_error: u64,
+    /// Forward-paths that seem to have been offered in them.
+    pub recipients_hidden: u64,
+    /// Of these, refused.
+    pub recipients_hidden_refused: u64,
     /// Servers whose replies' lengths were forgotten because there were too many.
     pub reply_sizes_forgotten: u64,
     /// Messages whose end-of-data was answered.
@@ -80,4 +88,14 @@ pub struct WireCounters {
     pub ends_by_reply: u64,
     /// Broken manners, each time.
     pub oddities: BTreeMap<Oddity, u64>,
+}
+
+impl WireCounters {
+    /// Counts what the outside of a session under TLS told.
+    pub(super) fn hidden(&mut self, opaque: &Opaque) {
+        self.messages_hidden += u64::from(opaque.messages_estimated);
+        self.messages_hidden_error += u64::from(opaque.messages_error);
+        self.recipients_hidden += u64::from(opaque.recipients_estimated);
+        self.recipients_hidden_refused += u64::from(opaque.recipients_refused_estimated);
+    }
 }

@@ -235,6 +235,7 @@ impl Session {
         self.transaction.abandon(self.responder, outlet);
         if self.tls == Tls::Clear {
             outlet.replies.learn(self.responder, &self.heard);
+            outlet.counters.reply_sizes_forgotten = outlet.replies.forgotten;
         }
         if self.client_spoke || self.server_spoke {
             let client_hello = self.opaque.as_mut().and_then(|opaque| opaque.client_hello());
@@ -252,6 +253,9 @@ impl Session {
                 gap_bytes: self.gap_bytes,
                 oddities: std::mem::take(&mut self.oddities),
             };
+            if let Some(opaque) = &session.opaque {
+                outlet.counters.hidden(opaque);
+            }
             outlet.counters.sessions += 1;
             outlet.counters.sessions_tls += u64::from(self.tls == Tls::Started);
             outlet.push(outlet.at, Fact::Session(session));

@@ -10,6 +10,7 @@
 mod records;
 pub mod replies;
 mod rhythm;
+mod said;
 
 use super::content::Held;
 use super::hello::HelloReader;
@@ -18,7 +19,8 @@ use crate::limits;
 use crate::observation::{ClientHello, Opaque};
 use records::{Protection, Records, ServerHello, Shown};
 use replies::Lengths;
-use rhythm::{Reading, State, Turn};
+use rhythm::Reading;
+use said::{State, Turn};
 
 /// A client's Finished under TLS 1.3, with SHA-256 and SHA-384 (RFC 8446 section 4.4.4): the end of its handshake.
 const FINISHED_BYTES: [u32; 2] = [4 + 32, 4 + 48];

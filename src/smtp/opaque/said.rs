@@ -1,0 +1,518 @@
+//! What one turn of a hidden dialogue may have been.
+//!
+//! *In*: a [`Turn`], a server's replies, a client's habit, where the dialogue stands. *Out*: where it may lead, how likely
+//! that is, and what it counts. *Bound*: `TRIED_MAX` numbers of recipients for each way to say an envelope. *Spec*: RFC 5321
+//! section 4.1, RFC 2920 section 3.1, RFC 3030 section 2, RFC 3461 section 4.2.
+
+use super::replies::{Replies, ReplyKind, Size};
+use std::f64::consts::PI;
+
+/// What the client said until the server answered, and the answer.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Turn {
+    /// Octets of the client's text.
+    pub client_bytes: u32,
+    /// Octets of the server's text.
+    pub server_bytes: u32,
+    /// By how much both may be wrong.
+    pub slack_bytes: u16,
+}
+
+impl Turn {
+    /// Both, one after the other.
+    pub fn and(self, next: Turn) -> Turn {
+        Turn {
+            client_bytes: self.client_bytes.saturating_add(next.client_bytes),
+            server_bytes: self.server_bytes.saturating_add(next.server_bytes),
+            slack_bytes: self.slack_bytes.saturating_add(next.slack_bytes),
+        }
+    }
+}
+
+/// Where a dialogue stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) enum State {
+    /// Nothing was said under TLS.
+    #[default]
+    Start,
+    /// Between two envelopes.
+    Idle,
+    /// MAIL is granted.
+    Mailed,
+    /// At least one RCPT is granted.
+    Named,
+    /// All RCPT so far are refused.
+    Unnamed,
+    /// DATA is granted.
+    Granted,
+    /// A chunk of the message is taken, and it was not the last.
+    Chunking,
+    /// QUIT was said.
+    Over,
+}
+
+/// Share of replies that are none of the usual.
+const STRAY_SHARE: f64 = 0.005;
+/// Spread of these, as a logarithm.
+const STRAY_SPREAD: f64 = 0.8;
+/// Squared deviations within which a reply is one of the usual without a doubt.
+const NEAR: f64 = 4.0;
+/// What nobody would say.
+const LN_NEVER: f64 = -40.0;
+
+/// What a turn adds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Counts {
+    pub messages: u32,
+    pub recipients: u32,
+    pub refused: u32,
+}
+
+pub(super) const NOTHING: Counts = Counts { messages: 0, recipients: 0, refused: 0 };
+const MESSAGE: Counts = Counts { messages: 1, ..NOTHING };
+const RECIPIENT: Counts = Counts { recipients: 1, ..NOTHING };
+const REFUSED: Counts = Counts { recipients: 1, refused: 1, ..NOTHING };
+
+/// What follows the envelope in the same turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Close {
+    /// Nothing: the client waits.
+    Open,
+    /// DATA.
+    Data,
+    /// A chunk of the message, not its last.
+    Chunk,
+    /// The whole message as a chunk.
+    LastChunk,
+    /// The same, and QUIT.
+    LastChunkAndQuit,
+}
+
+impl Close {
+    /// Whether a message, or part of one, is in the turn.
+    fn has_message(self) -> bool {
+        matches!(self, Close::Chunk | Close::LastChunk | Close::LastChunkAndQuit)
+    }
+}
+
+/// The same, how likely as a logarithm.
+const CLOSES: [(Close, f64); 5] = [
+    (Close::Data, -0.4),
+    (Close::Open, -2.0),
+    (Close::Chunk, -3.0),
+    (Close::LastChunk, -2.5),
+    (Close::LastChunkAndQuit, -3.0),
+];
+
+/// One turn, and what the server's replies would be long.
+pub(super) struct Said<'a> {
+    pub turn: Turn,
+    pub replies: &'a Replies,
+    pub habit: &'a Habit,
+}
+
+/// Takes one of the things a turn may have been: where it leads, its logarithm, what it counts.
+pub(super) type Tell<'a> = &'a mut dyn FnMut(State, f64, Counts);
+
+impl Said<'_> {
+    /// Everything the turn may have been, from a state: where it leads, its logarithmic likelihood, what it counts.
+    pub fn from(&self, state: State, tell: Tell) {
+        match state {
+            State::Start => self.from_start(tell),
+            State::Idle => self.from_idle(tell),
+            State::Mailed => {
+                self.recipient(-0.5, -2.3, State::Unnamed, tell);
+                self.envelope(Opening::Recipients, -1.2, tell);
+                self.six(-4.0, State::Idle, tell);
+            }
+            State::Named => {
+                self.recipient(-0.9, -2.8, State::Named, tell);
+                self.envelope(Opening::Recipients, -3.0, tell);
+                self.data(-0.7, tell);
+                self.chunk(-2.5, tell);
+                self.six(-4.5, State::Idle, tell);
+            }
+            State::Unnamed => {
+                self.recipient(-0.9, -1.5, State::Unnamed, tell);
+                self.envelope(Opening::Recipients, -3.0, tell);
+                tell(State::Idle, -3.0 + self.is_six() + self.reply(ReplyKind::NoRecipients), NOTHING);
+                self.six(-1.6, State::Idle, tell);
+                self.quit(-2.3, tell);
+                self.mail(-4.0, tell);
+            }
+            State::Granted => self.message(tell),
+            State::Chunking => {
+                self.chunk(-0.1, tell);
+                self.six(-4.0, State::Idle, tell);
+            }
+            State::Over => tell(State::Over, -5.0 + self.anything(), NOTHING),
+        }
+    }
+
+    fn from_start(&self, tell: Tell) {
+        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
+        let hello =
+            ln_normal_of_ln(client, HELLO_BYTES, 0.4) + ln_normal_of_ln(server, HELLO_REPLY_BYTES.0, 0.7);
+        tell(State::Idle, -0.1 + hello, NOTHING);
+        tell(State::Idle, -6.0 + self.anything(), NOTHING);
+        self.envelope(Opening::Hello, -4.0, tell);
+    }
+
+    fn from_idle(&self, tell: Tell) {
+        self.mail(-1.6, tell);
+        self.envelope(Opening::Mail, -0.9, tell);
+        self.quit(-1.6, tell);
+        self.six(-3.0, State::Idle, tell);
+        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
+        // AUTH, VRFY, a second EHLO, or a command the server does not know.
+        let other = ln_normal_of_ln(client, 30.0, 0.7) + ln_normal_of_ln(server, 60.0, 1.0);
+        tell(State::Idle, -4.5 + other, NOTHING);
+    }
+
+    /// MAIL alone.
+    fn mail(&self, ln: f64, tell: Tell) {
+        let client = ln + ln_normal_of_ln(f64::from(self.turn.client_bytes), MAIL_BYTES, MAIL_SPREAD);
+        let address = self.turn.client_bytes.saturating_sub(MAIL_WORDS_BYTES);
+        tell(State::Mailed, client + self.echoed(ReplyKind::Mail, address.into()), NOTHING);
+        tell(State::Idle, client - 4.0 + self.reply(ReplyKind::Refused), NOTHING);
+    }
+
+    /// RCPT alone.
+    fn recipient(&self, ln_granted: f64, ln_refused: f64, refused: State, tell: Tell) {
+        let bytes = f64::from(self.turn.client_bytes);
+        let client = self.habit.ln_recipients(1.0, bytes, 0.0);
+        let address = self.habit.address_bytes(bytes);
+        tell(State::Named, client + ln_granted + self.echoed(ReplyKind::Recipient, address), RECIPIENT);
+        tell(refused, client + ln_refused + self.echoed(ReplyKind::Refused, address), REFUSED);
+    }
+
+    /// DATA alone.
+    fn data(&self, ln: f64, tell: Tell) {
+        tell(State::Granted, ln + self.is_six() + self.reply(ReplyKind::GoAhead), NOTHING);
+        tell(State::Idle, ln - 5.0 + self.is_six() + self.reply(ReplyKind::Refused), NOTHING);
+    }
+
+    /// A chunk of a message, behind an envelope that was answered.
+    fn chunk(&self, ln: f64, tell: Tell) {
+        let client = ln + ln_message(f64::from(self.turn.client_bytes));
+        tell(State::Chunking, client - 1.5 + self.reply(ReplyKind::Chunk), NOTHING);
+        tell(State::Idle, client - 0.5 + self.reply(ReplyKind::LastChunk), MESSAGE);
+        tell(State::Over, client - 1.5 + self.sum(&[ReplyKind::LastChunk, ReplyKind::Bye]), MESSAGE);
+        tell(State::Idle, client - 3.5 + self.reply(ReplyKind::Refused), MESSAGE);
+    }
+
+    /// The message after DATA, alone or with QUIT behind it.
+    fn message(&self, tell: Tell) {
+        let client = ln_message(f64::from(self.turn.client_bytes));
+        tell(State::Idle, client - 0.4 + self.reply(ReplyKind::Queued), MESSAGE);
+        tell(State::Over, client - 1.4 + self.sum(&[ReplyKind::Queued, ReplyKind::Bye]), MESSAGE);
+        tell(State::Idle, client - 3.0 + self.reply(ReplyKind::Refused), MESSAGE);
+    }
+
+    fn quit(&self, ln: f64, tell: Tell) {
+        tell(State::Over, ln + self.is_six() + self.reply(ReplyKind::Bye), NOTHING);
+    }
+
+    /// RSET or NOOP: six octets too.
+    fn six(&self, ln: f64, to: State, tell: Tell) {
+        tell(to, ln + self.is_six() + self.reply(ReplyKind::Reset), NOTHING);
+    }
+
+    /// Something nobody expects here.
+    fn anything(&self) -> f64 {
+        let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
+        ln_normal_of_ln(client, 60.0, 2.5) + ln_normal_of_ln(server, 60.0, 1.5)
+    }
+
+    fn is_six(&self) -> f64 {
+        let off = f64::from(self.turn.client_bytes) - 6.0;
+        if off.abs() <= f64::from(self.turn.slack_bytes) {
+            -(1.0 + 2.0 * f64::from(self.turn.slack_bytes)).ln()
+        } else {
+            LN_NEVER
+        }
+    }
+
+    fn reply(&self, kind: ReplyKind) -> f64 {
+        self.sum(&[kind])
+    }
+
+    fn sum(&self, kinds: &[ReplyKind]) -> f64 {
+        let sizes = kinds.iter().map(|kind| self.replies.of(*kind));
+        let (mean, variance) = sizes.fold((0.0, 0.0), |(mean, variance), size| {
+            (mean + f64::from(size.mean), variance + f64::from(size.deviation).powi(2))
+        });
+        self.answered(mean, variance)
+    }
+
+    /// A reply that may repeat an address of so many octets.
+    fn echoed(&self, kind: ReplyKind, address: f64) -> f64 {
+        let (mean, deviation) = moments(self.replies.of(kind), address);
+        self.answered(mean, deviation * deviation)
+    }
+
+    /// How well the server's octets fit replies of so many, now and then of any.
+    fn answered(&self, mean: f64, variance: f64) -> f64 {
+        let seen = f64::from(self.turn.server_bytes);
+        let variance = variance + 0.05 + f64::from(self.turn.slack_bytes).powi(2);
+        let off = seen - mean;
+        let distance = off * off / variance;
+        // Near the mean the rest of the mixture does not show, and far from it only the rest does.
+        if distance < NEAR {
+            return -0.5 * (distance + (2.0 * PI * variance).ln());
+        }
+        let stray = STRAY_SHARE.ln() + ln_normal_of_ln(seen, mean, STRAY_SPREAD);
+        stray.max(-0.5 * (distance + (2.0 * PI * variance).ln()))
+    }
+}
+
+/// How an envelope begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Opening {
+    /// EHLO in front of it.
+    Hello,
+    /// MAIL.
+    Mail,
+    /// MAIL was granted before.
+    Recipients,
+}
+
+/// Length of a MAIL command, and its spread as a logarithm.
+const MAIL_BYTES: f64 = 50.0;
+const MAIL_SPREAD: f64 = 0.35;
+/// Octets of it beside the address: the words, and mostly a size.
+const MAIL_WORDS_BYTES: u32 = 24;
+
+/// Spread of the length of addresses in one envelope, as a share.
+const ADDRESS_SPREAD: f64 = 0.3;
+
+/// How a client names recipients.
+pub(super) struct Habit {
+    /// Length of a RCPT command.
+    recipient_bytes: f64,
+    /// Octets of it beside the address, and how often the address stands in it.
+    words_bytes: f64,
+    times: f64,
+}
+
+/// RCPT alone, and with the original recipient behind it (RFC 3461 section 4.2); how likely, as a logarithm.
+pub(super) const HABITS: [(&Habit, f64); 2] = [
+    (&Habit { recipient_bytes: 36.0, words_bytes: 12.0, times: 1.0 }, -0.35),
+    (&Habit { recipient_bytes: 75.0, words_bytes: 26.0, times: 2.0 }, -1.2),
+];
+
+/// Spread of the length of RCPT commands, as a share: of all of an envelope together, and of each.
+const SHARED_SPREAD: f64 = 0.2;
+const OWN_SPREAD: f64 = 0.25;
+
+impl Habit {
+    /// Logarithmic likelihood of the octets of so many RCPT commands, beside something of which the length is known to
+    /// within `spread`.
+    fn ln_recipients(&self, recipients: f64, client: f64, spread: f64) -> f64 {
+        let shared = recipients * self.recipient_bytes * SHARED_SPREAD;
+        let own = self.recipient_bytes * OWN_SPREAD;
+        let variance = shared * shared + recipients * own * own + spread * spread;
+        normal(client - recipients * self.recipient_bytes, variance).max(f64::MIN_POSITIVE).ln()
+    }
+
+    /// Octets of the address in a RCPT command.
+    fn address_bytes(&self, command_bytes: f64) -> f64 {
+        ((command_bytes - self.words_bytes) / self.times).max(1.0)
+    }
+}
+
+/// Mean and deviation of a reply that may repeat an address of so many octets.
+fn moments(size: Size, address: f64) -> (f64, f64) {
+    let echo = if size.echoes { address } else { 0.0 };
+    (f64::from(size.mean) + echo, f64::from(size.deviation))
+}
+
+/// An envelope less likely than anything at all by more than this is not looked into, nats.
+const UNLIKELY: f64 = 8.0;
+/// No reply is shorter, with its line end.
+const REPLY_BYTES_MIN: f64 = 5.0;
+/// RCPT commands of an envelope are between so many times the usual length.
+const SHORT: f64 = 0.45;
+const LONG: f64 = 2.2;
+/// So many numbers of recipients are tried for an envelope at the most.
+const TRIED_MAX: u32 = 32;
+
+impl Said<'_> {
+    /// Several commands at once, of which at least one is RCPT.
+    fn envelope(&self, opening: Opening, ln: f64, tell: Tell) {
+        let client = f64::from(self.turn.client_bytes);
+        let floor = ln_normal_of_ln(client, 60.0, 2.5) - UNLIKELY;
+        for (close, ln_close) in CLOSES {
+            let (first, last) = self.recipients_possible(opening, close);
+            let stride = ((last.saturating_sub(first)) / TRIED_MAX).max(1);
+            for recipients in (first..=last).step_by(stride as usize) {
+                // A single RCPT is told of where it is the usual.
+                if opening == Opening::Recipients && close == Close::Open && recipients == 1 {
+                    continue;
+                }
+                let envelope = Envelope { opening, close, recipients };
+                let said = envelope.ln_said(client, self.habit) + f64::from(stride).ln();
+                if said > floor {
+                    self.answers(&envelope, ln + ln_close + said, tell);
+                }
+            }
+        }
+    }
+
+    /// How many RCPT commands a turn may hold, by its octets and those of the answer.
+    fn recipients_possible(&self, opening: Opening, close: Close) -> (u32, u32) {
+        let rest =
+            f64::from(self.turn.client_bytes) - Envelope { opening, close, recipients: 1 }.others_bytes();
+        let usual = self.habit.recipient_bytes;
+        let of = |kind| f64::from(self.replies.of(kind).mean - self.replies.of(kind).deviation);
+        let shortest = of(ReplyKind::Recipient).min(of(ReplyKind::Refused)).max(REPLY_BYTES_MIN);
+        let last = (rest / (usual * SHORT)).min(f64::from(self.turn.server_bytes) / shortest);
+        let first = if close.has_message() { 1.0 } else { rest / (usual * LONG) };
+        (first.max(1.0) as u32, last as u32 + 1)
+    }
+
+    /// What the server may have answered to an envelope: how many it refused.
+    fn answers(&self, envelope: &Envelope, ln: f64, tell: Tell) {
+        let recipients = envelope.recipients;
+        let address = self.habit.address_bytes(envelope.recipient_bytes(self.turn, self.habit));
+        // How many refusals would make up for what is more than all granted.
+        let (all, _) = self.expected(envelope, 0, address);
+        let of = |kind| moments(self.replies.of(kind), address).0;
+        let per_refusal = of(ReplyKind::Refused) - of(ReplyKind::Recipient);
+        let excess = f64::from(self.turn.server_bytes) - all;
+        let likely = if per_refusal.abs() < 1.0 { 0.0 } else { excess / per_refusal };
+        let likely = likely.clamp(0.0, f64::from(recipients)).round() as u32;
+        let mut tried = [0, recipients, likely.saturating_sub(1), likely, (likely + 1).min(recipients)];
+        tried.sort_unstable();
+        let mut last = None;
+        for refused in tried {
+            if last.replace(refused) == Some(refused) {
+                continue;
+            }
+            let (mean, variance) = self.expected(envelope, refused, address);
+            let score = ln + ln_refused(recipients, refused) + self.answered(mean, variance);
+            let none = refused == recipients;
+            let (to, messages) = match envelope.close {
+                Close::Open if none => (State::Unnamed, 0),
+                Close::Open => (State::Named, 0),
+                Close::Data if !none => (State::Granted, 0),
+                Close::Chunk if !none => (State::Chunking, 0),
+                Close::LastChunkAndQuit => (State::Over, 1),
+                // The last chunk ends the data, whether anybody was to get it or not.
+                Close::LastChunk => (State::Idle, 1),
+                Close::Data | Close::Chunk => (State::Idle, 0),
+            };
+            tell(to, score, Counts { messages, recipients, refused });
+        }
+    }
+
+    /// Mean and variance of the answer to an envelope, where addresses have so many octets.
+    fn expected(&self, envelope: &Envelope, refused: u32, address: f64) -> (f64, f64) {
+        let granted = f64::from(envelope.recipients - refused);
+        let refused = f64::from(refused);
+        let of = |kind| moments(self.replies.of(kind), address);
+        // Replies of one kind have the same words: their lengths err together. Addresses in them err each for itself.
+        let together = |number: f64, kind| {
+            let (mean, deviation) = of(kind);
+            let echo = if self.replies.of(kind).echoes { address * ADDRESS_SPREAD } else { 0.0 };
+            (number * mean, (number * deviation).hypot(number.sqrt() * echo))
+        };
+        let end = match envelope.close {
+            Close::Open => None,
+            _ if granted == 0.0 => Some(ReplyKind::NoRecipients),
+            Close::Data => Some(ReplyKind::GoAhead),
+            Close::Chunk => Some(ReplyKind::Chunk),
+            Close::LastChunk | Close::LastChunkAndQuit => Some(ReplyKind::LastChunk),
+        };
+        let has = |which: bool, part| if which { part } else { (0.0, 0.0) };
+        let sender = moments(self.replies.of(ReplyKind::Mail), MAIL_BYTES - f64::from(MAIL_WORDS_BYTES));
+        let parts = [
+            together(granted, ReplyKind::Recipient),
+            together(refused, ReplyKind::Refused),
+            has(envelope.opening != Opening::Recipients, sender),
+            has(envelope.opening == Opening::Hello, HELLO_REPLY_BYTES),
+            end.map_or((0.0, 0.0), of),
+            has(envelope.close == Close::LastChunkAndQuit, of(ReplyKind::Bye)),
+        ];
+        parts.iter().fold((0.0, 0.0), |(mean, variance), part| (mean + part.0, variance + part.1 * part.1))
+    }
+}
+
+/// Length of EHLO.
+const HELLO_BYTES: f64 = 26.0;
+/// Mean and deviation of the reply to it.
+const HELLO_REPLY_BYTES: (f64, f64) = (200.0, 120.0);
+
+/// Several commands said at once.
+struct Envelope {
+    opening: Opening,
+    close: Close,
+    recipients: u32,
+}
+
+impl Envelope {
+    /// Octets beside the RCPT commands and a message.
+    fn others_bytes(&self) -> f64 {
+        let opening = match self.opening {
+            Opening::Hello => HELLO_BYTES + MAIL_BYTES,
+            Opening::Mail => MAIL_BYTES,
+            Opening::Recipients => 0.0,
+        };
+        opening
+            + match self.close {
+                Close::Open => 0.0,
+                Close::Data => 6.0,
+                Close::Chunk | Close::LastChunk => 14.0,
+                Close::LastChunkAndQuit => 20.0,
+            }
+    }
+
+    /// Octets of one RCPT command, by how much was said.
+    fn recipient_bytes(&self, turn: Turn, habit: &Habit) -> f64 {
+        if self.close.has_message() {
+            return habit.recipient_bytes;
+        }
+        (f64::from(turn.client_bytes) - self.others_bytes()) / f64::from(self.recipients)
+    }
+
+    /// Logarithm of how likely a client says so many recipients, in so many octets.
+    fn ln_said(&self, client: f64, habit: &Habit) -> f64 {
+        let recipients = f64::from(self.recipients);
+        let spread = if self.opening == Opening::Recipients { 0.0 } else { MAIL_BYTES * MAIL_SPREAD };
+        let number = -1.0 - recipients.ln();
+        let rest = client - self.others_bytes();
+        number
+            + if self.close.has_message() {
+                ln_message(rest - recipients * habit.recipient_bytes)
+            } else {
+                habit.ln_recipients(recipients, rest, spread)
+            }
+    }
+}
+
+/// Logarithm of the share of envelopes in which so many recipients are refused.
+fn ln_refused(recipients: u32, refused: u32) -> f64 {
+    match refused {
+        0 => -0.2,
+        all if all == recipients => -2.3,
+        _ => -2.3 - f64::from(recipients - 1).max(1.0).ln(),
+    }
+}
+
+/// Logarithmic likelihood of the octets of a message: from a line to an attachment.
+fn ln_message(bytes: f64) -> f64 {
+    ln_normal_of_ln(bytes, 5_000.0, 1.9)
+}
+
+fn normal(off: f64, variance: f64) -> f64 {
+    (-0.5 * off * off / variance).exp() / (2.0 * PI * variance).sqrt()
+}
+
+/// Logarithm of the density of a size whose logarithm is normal about `median`.
+fn ln_normal_of_ln(size: f64, median: f64, spread: f64) -> f64 {
+    if size < 1.0 {
+        return LN_NEVER;
+    }
+    let off = (size / median).ln() / spread;
+    -0.5 * off * off - (size * spread * (2.0 * PI).sqrt()).ln()
+}
