@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Whether a client asks for TLS.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     Plain,
     Tls,
@@ -165,7 +165,7 @@ pub fn start_opensmtpd(lab: &Path, unpacked: &Unpacked) -> Daemon {
          match from any for domain client.example.net action \"trash\"\n{matches}"
     );
     fs::write(folder.join("smtpd.conf"), conf).unwrap();
-    let script = format!("{} exec /usr/sbin/smtpd -d -f {}/smtpd.conf", unpacked.mounts, folder.display());
+    let script = format!("{} exec /usr/sbin/smtpd -F -f {}/smtpd.conf", unpacked.mounts, folder.display());
     let daemon = servers::start(&NETNS, &script, &folder.join("diagnostics"));
     for (server, mode) in ways {
         wait_for("OpenSMTPD, the client", || listens(opensmtpd_port(server, mode)));
@@ -184,7 +184,7 @@ pub fn opensmtpd(lab: &Path, server: Server, mode: Mode, visits: Vec<Visit>) {
     let way = route(server, mode, 0);
     let ways = [format!("from=<{}", &way[..4]), format!("from=<refused-{}", &way[..4])];
     wait_for("OpenSMTPD's queue to empty", || {
-        let log = fs::read_to_string(lab.join("opensmtpd-client/diagnostics")).unwrap();
+        let log = fs::read_to_string(lab.join("syslog")).unwrap();
         let delivered = log.lines().filter(|line| line.contains(" mta delivery "));
         delivered.filter(|line| ways.iter().any(|way| line.contains(way))).count() >= recipients
     });
