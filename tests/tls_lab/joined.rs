@@ -133,7 +133,12 @@ fn digest(delivery: &Delivery) -> Option<u64> {
 /// The piece that a server answered.
 fn answered(observation: &Observation) -> Option<Piece> {
     let Fact::Delivery(delivery) = &observation.fact else { return None };
-    delivery.reply.as_ref()?.code?;
+    let reply = delivery.reply.as_ref()?;
+    // Sendmail leaves the code of what was taken away.
+    let taken = reply.enhanced.is_some_and(|status| status.class == 2) && delivery.responder.is_some();
+    if reply.code.is_none() && !taken {
+        return None;
+    }
     Some((Message::of(delivery)?, digest(delivery)?))
 }
 
