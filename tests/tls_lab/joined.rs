@@ -6,6 +6,7 @@ use super::lab::Lab;
 use super::places::{Client, Server};
 use portreeve::company::{Company, Host};
 use portreeve::join::{Join, JoinCounters};
+use portreeve::mail::Verdict;
 use portreeve::mta::{LogRoad, LogSettings, LogSource};
 use portreeve::observation::*;
 use portreeve::tail::LogFile;
@@ -59,6 +60,8 @@ type Piece = (Message, u64);
 pub struct Joined {
     pub wire: Vec<Piece>,
     pub log: Vec<Piece>,
+    /// Whether the server took each piece of `log`.
+    pub taken: Vec<bool>,
     /// Deliveries matched, by the place of their line in `log`.
     pub matched: BTreeMap<usize, View>,
     /// What was told wrongly, in words.
@@ -142,6 +145,11 @@ fn answered(observation: &Observation) -> Option<Piece> {
     Some((Message::of(delivery)?, digest(delivery)?))
 }
 
+fn was_taken(observation: &Observation) -> bool {
+    let Fact::Delivery(delivery) = &observation.fact else { return false };
+    delivery.reply.as_ref().and_then(|reply| reply.verdict()) == Some(Verdict::Accepted)
+}
+
 /// Both roads go on after the last of it, so that all is settled.
 fn heartbeats(all: &[Observation]) -> Vec<Observation> {
     let last = all.iter().map(|observation| observation.at).max().unwrap();
@@ -166,7 +174,7 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
     all.extend(heartbeats(&all));
     all.sort_by_key(|observation| observation.at);
     let mut seen: BTreeMap<(Option<IpAddr>, Timestamp, u64), Message> = BTreeMap::new();
-    let (mut wire, mut log) = (Vec::new(), Vec::new());
+    let (mut wire, mut log, mut taken) = (Vec::new(), Vec::new(), Vec::new());
     for observation in &mut all {
         let Some(piece) = answered(observation) else { continue };
         match observation.vantage {
@@ -178,6 +186,7 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
             Vantage::Log => {
                 observation.sender.account = Some(log.len().to_string().as_str().into());
                 log.push(piece);
+                taken.push(was_taken(observation));
             }
         }
     }
@@ -186,6 +195,7 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
     let mut joined = Joined {
         wire,
         log,
+        taken,
         matched: BTreeMap::new(),
         wrong: Vec::new(),
         wire_only: Vec::new(),
