@@ -18,12 +18,12 @@
 mod servers_support;
 mod tls_lab;
 
-use portreeve::observation::View;
+use portreeve::observation::{Reconciled, View};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use servers_support::{INSIDE, number};
 use std::collections::BTreeMap;
-use tls_lab::clients::Mode;
+use tls_lab::clients::{self, Mode};
 use tls_lab::joined::{self, Joined, Message};
 use tls_lab::lab::{self, Lab};
 use tls_lab::mix::{self, Visit};
@@ -75,6 +75,67 @@ fn wire_and_log_of_real_servers_are_joined() {
     assert!(joined.wrong.is_empty(), "{} false matches", joined.wrong.len());
     assert!(joined.wire_only.is_empty(), "{} told as never logged", joined.wire_only.len());
     assert!(joined.log_only.is_empty(), "{} told as never passed", joined.log_only.len());
+}
+
+/// One frame in so many is lost to the sensor.
+const LOST_OF: u32 = 100;
+
+#[test]
+fn unlogged_mail_is_told_and_lost_frames_accuse_nobody() {
+    if std::env::var_os(INSIDE).is_none() {
+        return lab::enter("unlogged_mail_is_told_and_lost_frames_accuse_nobody");
+    }
+    let folder = lab::folder();
+    lab::lay_network();
+    let lab = Lab::start(folder.path(), &CLIENTS);
+    let mut dice = ChaCha8Rng::seed_from_u64(number("PORTREEVE_JOIN_SEED", 1));
+    let watched = lab::watched(
+        move || dice.random_range(0..LOST_OF) == 0,
+        || {
+            std::thread::scope(|scope| {
+                scope.spawn(|| {
+                    lab.converse(Mode::Plain, &|client, server| visits(client, server, Mode::Plain));
+                });
+                for server in lab.servers() {
+                    clients::past_the_log(lab.folder, Client::Postfix, server, &unlogged(server));
+                }
+            });
+            lab.converse(Mode::Tls, &|client, server| visits(client, server, Mode::Tls));
+        },
+    );
+    let joined = joined::join(&lab, watched.observations);
+    print(&joined);
+    println!("{:?}", joined.counters);
+    let is_unlogged = |message: &Message| message.client == Client::Python;
+    let seen = joined.wire.iter().filter(|piece| is_unlogged(&piece.0)).count();
+    let told = |fact: &&Reconciled| {
+        fact.delivery.as_ref().and_then(|delivery| Message::of(delivery)).as_ref().is_some_and(is_unlogged)
+    };
+    let (unlogged, ordinary): (Vec<_>, Vec<_>) = joined.wire_only.iter().partition(told);
+    println!(
+        "unlogged: {} told of {seen} seen; {} others told as never logged",
+        unlogged.len(),
+        ordinary.len()
+    );
+    assert!(seen > 0, "nothing passed the log");
+    assert_eq!(unlogged.len(), seen, "unlogged mail told");
+    assert!(ordinary.is_empty(), "{ordinary:#?}");
+    assert!(joined.wrong.is_empty(), "{:#?}", joined.wrong);
+}
+
+/// One message in about sixty of all, by a program that writes no log, to people of its own.
+fn unlogged(server: Server) -> Vec<Visit> {
+    let count = number("PORTREEVE_JOIN_SESSIONS", 2).div_ceil(2);
+    let of_its_own = |mut visit: Visit| {
+        visit.truncate(1);
+        for (at, to) in visit.iter_mut().flat_map(|letter| &mut letter.to).enumerate() {
+            *to = format!("n{at}-target@example.org");
+        }
+        visit
+    };
+    let mut drawn = visits(Client::Python, server, Mode::Plain);
+    drawn.truncate(count as usize);
+    drawn.into_iter().map(of_its_own).collect()
 }
 
 /// What a client is to say to a server, the same whenever it is asked.
@@ -181,8 +242,8 @@ fn print(joined: &Joined) -> Sums {
         }
     }
     println!(
-        "{:<38} {:>6} {:>6} {:>6}  {:>6} {:>4} {:>4} {:>7}  {}",
-        "", "wire", "log", "both", "answer", "id", "path", "session", "messages by session"
+        "{:<38} {:>6} {:>6} {:>6}  {:>6} {:>4} {:>4} {:>7}  messages by session",
+        "", "wire", "log", "both", "answer", "id", "path", "session"
     );
     let mut rows: BTreeMap<_, Row> = BTreeMap::new();
     let mut sums = Sums { clear: Row::default(), tls: Row::default() };

@@ -28,6 +28,11 @@ pub fn route(server: Server, mode: Mode, lane: usize) -> String {
     format!("s{}{mode}{lane}", server.octet())
 }
 
+/// Holds visits in clear from the address of another client, past that one's log.
+pub fn past_the_log(lab: &Path, of: Client, server: Server, visits: &[Visit]) {
+    speak(lab, server.address(), 25, of.address(0), "plain", visits);
+}
+
 /// Holds visits with Python's smtplib.
 pub fn python(lab: &Path, server: Server, mode: Mode, visits: &[Visit]) {
     let mode = if mode == Mode::Tls { "tls" } else { "plain" };

@@ -39,7 +39,7 @@ impl Message {
         format!("x{}x{}x{}x{}x", self.client as u8, self.server.octet(), self.mode as u8, self.number)
     }
 
-    fn of(delivery: &Delivery) -> Option<Message> {
+    pub fn of(delivery: &Delivery) -> Option<Message> {
         let from = delivery.reverse_path.as_ref()?.mailbox()?.address().to_lossy();
         let parts: Vec<_> = from.split('@').next()?.rsplit('-').next()?.split('x').collect();
         let ["", client, server, mode, number, ""] = parts.as_slice() else { return None };

@@ -132,6 +132,10 @@ impl Lab<'_> {
         });
     }
 
+    pub fn servers(&self) -> impl Iterator<Item = Server> {
+        self.servers.iter().copied()
+    }
+
     pub fn pairs(&self) -> impl Iterator<Item = (Client, Server)> {
         self.clients.iter().flat_map(|client| self.servers.iter().map(|server| (*client, *server)))
     }
