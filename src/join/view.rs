@@ -60,8 +60,7 @@ impl Traits {
     pub fn of(key: &[u8; 16], at: Timestamp, delivery: &Delivery) -> Option<Traits> {
         let mailbox = delivery.forward_path.as_ref()?;
         let reply = delivery.reply.as_ref()?;
-        // A log also gives answers that no server gave: its own, without a code.
-        let class = reply.code? / 100;
+        let class = class(reply, delivery.responder)?;
         Some(Traits {
             at,
             responder: delivery.responder,
@@ -87,6 +86,16 @@ impl Traits {
         let servers = self.responder.zip(other.responder);
         self.class == other.class && servers.is_none_or(|(a, b)| a.to_canonical() == b.to_canonical())
     }
+}
+
+/// Class of a server's answer. A log also gives answers that no server gave: its own, without a code. But what a server
+/// took or refused for good was answered by it, even where the log leaves the code away, as Sendmail's does.
+fn class(reply: &Reply, responder: Option<IpAddr>) -> Option<u16> {
+    let without_code = || {
+        let class = responder.and(reply.enhanced)?.class;
+        matches!(class, 2 | 5).then_some(class.into())
+    };
+    reply.code.map(|code| code / 100).or_else(without_code)
 }
 
 impl Seen {

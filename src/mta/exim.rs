@@ -245,20 +245,21 @@ fn read_delivery(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
     let (fields, confirmation) = split_once(fields, b" C=\"").unwrap_or((fields, &[]));
     let (router, responder) = read_route(fields);
     let confirmation = unquoted(confirmation);
-    let outcome = Outcome {
-        forward_path: Some(recipient.path),
-        route: route(&recipient, router, responder),
-        responder,
-        attempted: responder,
-        status: Status::Sent,
-        reply: Some(
-            fields::reply(confirmation)
-                .filter(|reply| reply.code.is_some_and(|code| code < 400))
-                .unwrap_or(Reply { code: None, enhanced: Some(plain(2)), text: None }),
-        ),
-        passed_to: fields::taken_as(confirmation),
-        ..Outcome::unknown()
-    };
+    let outcome =
+        Outcome {
+            forward_path: Some(recipient.path),
+            route: route(&recipient, router, responder),
+            responder,
+            attempted: responder,
+            status: Status::Sent,
+            reply: Some(
+                reply(confirmation)
+                    .filter(|reply| reply.code.is_some_and(|code| code < 400))
+                    .unwrap_or(Reply { code: None, enhanced: Some(plain(2)), text: None }),
+            ),
+            passed_to: fields::taken_as(confirmation),
+            ..Outcome::unknown()
+        };
     emit(id, Part::Outcome(outcome));
     Fate::Parsed
 }
@@ -444,12 +445,33 @@ fn said(words: &[u8]) -> (Option<Reply>, Option<IpAddr>) {
             _ => rest,
         };
         let rest = split_once(rest, b": ")?.1;
-        let Some(host) = rest.strip_prefix(b"host ") else { return Some((fields::reply(rest), None)) };
+        let Some(host) = rest.strip_prefix(b"host ") else { return Some((reply(rest), None)) };
         let (_, host) = split_once(host, b" [")?;
         let (inside, rest) = split_once(host, b"]")?;
-        Some((fields::reply(skip_port(rest).strip_prefix(b": ")?), address(inside)))
+        Some((reply(skip_port(rest).strip_prefix(b": ")?), address(inside)))
     };
     read().unwrap_or((None, None))
+}
+
+/// A reply. One of several lines stands in one, each line with its code: `250-two chunks\\n250 OK id=…`.
+fn reply(text: &[u8]) -> Option<Reply> {
+    let reply = fields::reply(text)?;
+    let code = text.get(..3)?;
+    let begins = |line: &[u8]| line.starts_with(code) && matches!(line.get(3), Some(b' ' | b'-'));
+    let breaks = memchr::memmem::find_iter(text, b"\\n").filter(|at| text.get(at + 2..).is_some_and(begins));
+    let (mut words, mut from) = (Vec::new(), code.len() + 1);
+    for at in breaks {
+        words.extend_from_slice(text.get(from..at)?.trim_ascii_end());
+        // In quotes the backslash is itself escaped.
+        words.truncate(words.len() - usize::from(words.ends_with(b"\\")));
+        words.push(b'\n');
+        from = at + 2 + code.len() + 1;
+    }
+    if words.is_empty() {
+        return Some(reply);
+    }
+    words.extend_from_slice(text.get(from..)?);
+    Some(Reply { text: Some(fields::reply_text(&words)), ..reply })
 }
 
 /// What stands before the closing quote. Escapes are left as they are.
@@ -502,6 +524,15 @@ mod tests {
         let (fate, parts) = says(&DIALECT, &format!("2026-11-24 20:14:01 {line}"));
         assert_eq!(fate, Fate::Parsed, "{line}");
         parts
+    }
+
+    #[test]
+    fn a_reply_of_several_lines_is_put_on_lines_again() {
+        let text = |said: &str| reply(said.as_bytes()).unwrap().text.unwrap().to_lossy();
+        let chunks = r"250- 918 byte chunk, total 918\\n250 OK id=1xXTqQ-0000HJ-0v";
+        assert_eq!(text(chunks), "918 byte chunk, total 918\nOK id=1xXTqQ-0000HJ-0v");
+        assert_eq!(text(r"550-5.7.1 one\n550 5.7.1 two"), "5.7.1 one\n5.7.1 two");
+        assert_eq!(text(r"550 at C:\new\n250 OK"), r"at C:\new\n250 OK");
     }
 
     const ID: &str = "1RwtJa-000AFB-07";

@@ -4,8 +4,8 @@
 //! Installation and Operation Guide, section 2.1.1.
 //!
 //! Which text is whose: the id and the order of fields are Sendmail's. Addresses are the sender's; in brackets
-//! they end where their quotes say. `relay=` ends a line about the origin. What follows `stat=` is the
-//! receiver's: whether mail was delivered is read from `dsn=` before it, and a line in which the attempt's
+//! they end where their quotes say. `relay=` ends a line about the origin. What follows `reply=` (8.16) and `stat=` is
+//! the receiver's: whether mail was delivered is read from `dsn=` before it, and a line in which the attempt's
 //! fields stand twice is ambiguous.
 
 use super::fields::{self, number, rsplit_once, split_once, take_host, take_path};
@@ -171,10 +171,14 @@ struct Attempt<'l> {
     mailer: &'l [u8],
     relay: &'l [u8],
     dsn: Option<EnhancedStatus>,
+    /// The server's reply, where it is written beside Sendmail's word for it.
+    reply: Option<&'l [u8]>,
     words: &'l [u8],
+    /// All that the receiver may have chosen, the end of the line.
+    theirs: &'l [u8],
 }
 
-/// `to=<a>,<b>, ctladdr=<c> (8/0), delay=…, xdelay=…, mailer=…, pri=…, relay=…, dsn=…, stat=…`.
+/// `to=<a>,<b>, ctladdr=<c> (8/0), delay=…, xdelay=…, mailer=…, pri=…, relay=…, dsn=…, reply=550 …, stat=…`.
 fn read_outcome(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
     let Some(list) = rest.strip_prefix(b"to=") else { return Fate::Unparsed };
     let Some((at, attempt)) = next_attempt(list) else { return Fate::Unparsed };
@@ -187,7 +191,7 @@ fn read_outcome(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
         _ => Route::Remote,
     };
     // A second place where the attempt could begin: the receiver imitates it, or a recipient does.
-    if next_attempt(attempt.words).is_some() {
+    if next_attempt(attempt.theirs).is_some() {
         emit(id, Part::Outcome(Outcome { route, ..Outcome::unknown() }));
         return Fate::Ambiguous;
     }
@@ -227,10 +231,13 @@ fn take_attempt(rest: &[u8]) -> Option<Attempt<'_>> {
     let mut mailer = &b""[..];
     let mut relay = &b""[..];
     let mut dsn = None;
+    let mut reply: Option<&[u8]> = None;
+    let mut theirs = None;
     let mut rest = rest;
     loop {
         if let Some(words) = rest.strip_prefix(b"stat=") {
-            return is_clock(delay).then_some(Attempt { mailer, relay, dsn, words: words.trim_ascii_end() });
+            let (words, theirs) = (words.trim_ascii_end(), theirs.unwrap_or(words));
+            return is_clock(delay).then_some(Attempt { mailer, relay, dsn, reply, words, theirs });
         }
         let (name, value) = split_once(rest.get(..rest.len().min(512))?, b"=")?;
         let end = match name {
@@ -239,6 +246,7 @@ fn take_attempt(rest: &[u8]) -> Option<Attempt<'_>> {
                 .iter()
                 .filter_map(|end| memchr::memmem::find(value, end))
                 .min()?,
+            b"reply" => memchr::memmem::find(value, b", stat=")?,
             b"xdelay" | b"mailer" | b"pri" | b"dsn" | b"ntries" | b"tls_verify" | b"quarantine" => {
                 memchr::memchr(b',', value)?
             }
@@ -249,6 +257,10 @@ fn take_attempt(rest: &[u8]) -> Option<Attempt<'_>> {
             b"mailer" => mailer = value,
             b"relay" => relay = value,
             b"dsn" => dsn = EnhancedStatus::parse_prefix(value).map(|(status, _)| status),
+            b"reply" => {
+                reply = Some(value);
+                theirs = rest.get(name.len() + 1..);
+            }
             _ => {}
         }
         let after = rest.get(name.len() + 1 + end..)?;
@@ -311,11 +323,11 @@ fn relay_host(relay: &[u8]) -> Option<IpAddr> {
     relay_address(relay).or_else(|| take_host(relay).and_then(|host| host.1))
 }
 
-/// The server's words: `Sent (250 …)`, `Deferred: 451 …`, `550 5.1.1 …`; else the status alone.
+/// The server's words: `reply=550 …`, `Sent (250 …)`, `Deferred: 451 …`, `550 5.1.1 …`; else the status alone.
 fn answer(attempt: &Attempt, status: Status) -> Reply {
     let words = attempt.words;
     let inside = words.strip_prefix(b"Sent (").and_then(|words| words.strip_suffix(b")"));
-    let said = inside.or_else(|| words.strip_prefix(b"Deferred: ")).unwrap_or(words);
+    let said = attempt.reply.or(inside).or_else(|| words.strip_prefix(b"Deferred: ")).unwrap_or(words);
     let enhanced = attempt.dsn.or_else(|| super::sessions::plain_reply(status.class()).enhanced);
     match fields::reply(said) {
         Some(reply) if reply.code.map(Status::of_code) == Some(status) => {
@@ -380,6 +392,17 @@ mod tests {
 
     #[test]
     fn outcomes() {
+        // 8.16 writes the server's reply beside its own word for it.
+        assert_eq!(
+            parsed(
+                "6AT1ajeM000869: to=a@example.org, delay=00:00:01, xdelay=00:00:00, mailer=esmtp, pri=242029, relay=mx [203.0.113.12], dsn=5.1.1, reply=550 5.1.1 <a@example.org>: User unknown in table, stat=User unknown"
+            ),
+            [
+                "6AT1ajeM000869 to=a@example.org Remote Bounced by=Some(203.0.113.12) tried=Some(203.0.113.12) code=Some(550) enhanced=5.1.1 as=?"
+            ]
+        );
+        let imitated = "Nov 24 20:14:01 mx1 sm-mta[77]: 6AT1ajeM000869: to=a@b, delay=1, dsn=2.0.0, reply=250 x, delay=00:00:01, mailer=esmtp, relay=mx [203.0.113.12], dsn=5.1.1, stat=User unknown";
+        assert_eq!(says(&DIALECT, imitated).0, Fate::Ambiguous);
         assert_eq!(
             parsed(
                 "s1N7vR47006519: to=<a@example.net>,<b@example.net>, ctladdr=<bob@example.com> (1000/1000), delay=00:00:02, xdelay=00:00:01, mailer=esmtp, pri=120345, relay=mx.example.net. [198.51.100.1], dsn=2.0.0, stat=Sent (250 2.0.0 Ok: queued as 4AB12)"

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 /// Whether a client asks for TLS.
-#[derive(Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Mode {
     Plain,
     Tls,
@@ -26,6 +26,11 @@ const SUBMISSION: Ipv4Addr = Ipv4Addr::LOCALHOST;
 pub fn route(server: Server, mode: Mode, lane: usize) -> String {
     let mode = if mode == Mode::Tls { 't' } else { 'p' };
     format!("s{}{mode}{lane}", server.octet())
+}
+
+/// Holds visits in clear from the address of another client, past that one's log.
+pub fn past_the_log(lab: &Path, of: Client, server: Server, visits: &[Visit]) {
+    speak(lab, server.address(), 25, of.address(0), "plain", visits);
 }
 
 /// Holds visits with Python's smtplib.
@@ -165,7 +170,7 @@ pub fn start_opensmtpd(lab: &Path, unpacked: &Unpacked) -> Daemon {
          match from any for domain client.example.net action \"trash\"\n{matches}"
     );
     fs::write(folder.join("smtpd.conf"), conf).unwrap();
-    let script = format!("{} exec /usr/sbin/smtpd -d -f {}/smtpd.conf", unpacked.mounts, folder.display());
+    let script = format!("{} exec /usr/sbin/smtpd -F -f {}/smtpd.conf", unpacked.mounts, folder.display());
     let daemon = servers::start(&NETNS, &script, &folder.join("diagnostics"));
     for (server, mode) in ways {
         wait_for("OpenSMTPD, the client", || listens(opensmtpd_port(server, mode)));
@@ -184,7 +189,7 @@ pub fn opensmtpd(lab: &Path, server: Server, mode: Mode, visits: Vec<Visit>) {
     let way = route(server, mode, 0);
     let ways = [format!("from=<{}", &way[..4]), format!("from=<refused-{}", &way[..4])];
     wait_for("OpenSMTPD's queue to empty", || {
-        let log = fs::read_to_string(lab.join("opensmtpd-client/diagnostics")).unwrap();
+        let log = fs::read_to_string(lab.join("syslog")).unwrap();
         let delivered = log.lines().filter(|line| line.contains(" mta delivery "));
         delivered.filter(|line| ways.iter().any(|way| line.contains(way))).count() >= recipients
     });

@@ -1,12 +1,16 @@
 //! A lab of mail servers that deliver to each other under TLS, with a sensor between them.
 
 #![allow(clippy::unwrap_used)] // a test fails loudly
+#![allow(dead_code)] // each test crate uses its part
 
 pub mod clients;
+pub mod joined;
+pub mod lab;
 pub mod mix;
 pub mod places;
 pub mod queues;
 pub mod servers;
+pub mod syslog;
 pub mod table;
 pub mod truth;
 pub mod watch;

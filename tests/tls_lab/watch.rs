@@ -35,8 +35,13 @@ pub struct Watched {
     pub opened: Vec<Opened>,
 }
 
-/// Reads the interface until told to stop and nothing more waits. `ready` is told when it listens.
-pub fn watch(stop: &AtomicBool, ready: std::sync::mpsc::Sender<()>) -> Watched {
+/// Reads the interface until told to stop and nothing more waits. `ready` is told when it listens; what is `lost` never
+/// comes to the road.
+pub fn watch(
+    stop: &AtomicBool,
+    ready: std::sync::mpsc::Sender<()>,
+    lost: &mut dyn FnMut() -> bool,
+) -> Watched {
     let mut live = Live::open("v1", &LiveSettings::default()).unwrap();
     ready.send(()).unwrap();
     let company = Company::new(vec!["192.0.2.0/24".parse().unwrap()], &[], vec![], CivilClock::utc());
@@ -62,7 +67,9 @@ pub fn watch(stop: &AtomicBool, ready: std::sync::mpsc::Sender<()>) -> Watched {
             if let Some((kept, (ends, _))) = kept.as_mut().zip(ends) {
                 kept.keep(ends, &packet);
             }
-            road.packet(&packet, &mut watched.observations);
+            if !lost() {
+                road.packet(&packet, &mut watched.observations);
+            }
             quiet_since = Instant::now();
         } else if stop.load(Ordering::Relaxed) && quiet_since.elapsed() > KERNEL_GATHERS {
             break;
