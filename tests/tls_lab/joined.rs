@@ -66,8 +66,6 @@ pub struct Joined {
     pub matched: BTreeMap<usize, View>,
     /// What was told wrongly, in words.
     pub wrong: Vec<String>,
-    /// How many of these are of mail that the server took: its answer is unique.
-    pub wrong_taken: usize,
     pub wire_only: Vec<Reconciled>,
     pub log_only: Vec<Piece>,
     pub counters: JoinCounters,
@@ -200,7 +198,6 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
         taken,
         matched: BTreeMap::new(),
         wrong: Vec::new(),
-        wrong_taken: 0,
         wire_only: Vec::new(),
         log_only: Vec::new(),
         counters: join.counters(),
@@ -231,7 +228,6 @@ impl Joined {
             let passed = fact.recipient.and_then(|path| seen.get(&(told.sender.address, fact.seen_at, path)));
             if passed != Some(&line.0) || fact.recipient != Some(line.1) {
                 self.wrong.push(format!("{:?}: {line:?} is not {passed:?}", fact.view));
-                self.wrong_taken += usize::from(self.taken[place]);
             }
         }
         if self.matched.insert(place, fact.view).is_some() {
