@@ -59,6 +59,8 @@ type Piece = (Message, u64);
 /// What was seen, and what the join made of it.
 pub struct Joined {
     pub wire: Vec<Piece>,
+    /// The forward-paths of all that passed and was answered, whosever it was.
+    pub passed: Vec<u64>,
     pub log: Vec<Piece>,
     /// Whether the server took each piece of `log`.
     pub taken: Vec<bool>,
@@ -66,8 +68,6 @@ pub struct Joined {
     pub matched: BTreeMap<usize, View>,
     /// What was told wrongly, in words.
     pub wrong: Vec<String>,
-    /// How many of these are of mail that the server took: its answer is unique.
-    pub wrong_taken: usize,
     pub wire_only: Vec<Reconciled>,
     pub log_only: Vec<Piece>,
     pub counters: JoinCounters,
@@ -128,11 +128,15 @@ fn read_logs(lab: &Path) -> Vec<Observation> {
 
 /// The join's digest of a forward-path.
 fn digest(delivery: &Delivery) -> Option<u64> {
-    let to = delivery.forward_path.as_ref()?.address().to_lossy().to_lowercase();
+    Some(digest_of(&delivery.forward_path.as_ref()?.address().to_lossy().to_lowercase()))
+}
+
+/// The same of a path in lower case.
+pub fn digest_of(to: &str) -> u64 {
     let mut hasher = SipHasher13::new_with_key(&KEY);
     hasher.write(to.as_bytes());
     hasher.write_u64(to.len() as u64);
-    Some(hasher.finish())
+    hasher.finish()
 }
 
 /// The piece that a server answered.
@@ -177,7 +181,13 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
     all.sort_by_key(|observation| observation.at);
     let mut seen: BTreeMap<(Option<IpAddr>, Timestamp, u64), Message> = BTreeMap::new();
     let (mut wire, mut log, mut taken) = (Vec::new(), Vec::new(), Vec::new());
+    let mut passed = Vec::new();
     for observation in &mut all {
+        if let (Vantage::Wire, Fact::Delivery(delivery)) = (observation.vantage, &observation.fact)
+            && delivery.reply.as_ref().is_some_and(|reply| reply.code.is_some())
+        {
+            passed.extend(digest(delivery));
+        }
         let Some(piece) = answered(observation) else { continue };
         match observation.vantage {
             Vantage::Wire => {
@@ -196,11 +206,11 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
     all.into_iter().for_each(|observation| join.observe(observation, &mut told));
     let mut joined = Joined {
         wire,
+        passed,
         log,
         taken,
         matched: BTreeMap::new(),
         wrong: Vec::new(),
-        wrong_taken: 0,
         wire_only: Vec::new(),
         log_only: Vec::new(),
         counters: join.counters(),
@@ -231,7 +241,6 @@ impl Joined {
             let passed = fact.recipient.and_then(|path| seen.get(&(told.sender.address, fact.seen_at, path)));
             if passed != Some(&line.0) || fact.recipient != Some(line.1) {
                 self.wrong.push(format!("{:?}: {line:?} is not {passed:?}", fact.view));
-                self.wrong_taken += usize::from(self.taken[place]);
             }
         }
         if self.matched.insert(place, fact.view).is_some() {
