@@ -127,7 +127,7 @@ impl ServerHello {
     pub fn add(&mut self, bytes: &[u8]) -> Option<Option<Protection>> {
         let room = (5 + SERVER_HELLO_BYTES_MAX).saturating_sub(self.kept.len());
         self.kept.extend_from_slice(bytes.get(..room).unwrap_or(bytes));
-        let Some((header, message)) = self.kept.split_first_chunk::<5>() else { return None };
+        let (header, message) = self.kept.split_first_chunk::<5>()?;
         if header[0] != HANDSHAKE || message.first().is_some_and(|kind| *kind != SERVER_HELLO) {
             return Some(None);
         }

@@ -116,10 +116,10 @@ pub(super) type Tell<'a> = &'a mut dyn FnMut(State, f64, Counts);
 
 impl Said<'_> {
     /// Everything the turn may have been, from a state: where it leads, its logarithmic likelihood, what it counts.
-    pub fn from(&self, state: State, tell: Tell) {
+    pub fn possible(&self, state: State, tell: Tell) {
         match state {
-            State::Start => self.from_start(tell),
-            State::Idle => self.from_idle(tell),
+            State::Start => self.at_start(tell),
+            State::Idle => self.at_idle(tell),
             State::Mailed => {
                 self.recipient(-0.5, -2.3, State::Unnamed, tell);
                 self.envelope(Opening::Recipients, -1.2, tell);
@@ -149,7 +149,7 @@ impl Said<'_> {
         }
     }
 
-    fn from_start(&self, tell: Tell) {
+    fn at_start(&self, tell: Tell) {
         let (client, server) = (f64::from(self.turn.client_bytes), f64::from(self.turn.server_bytes));
         let hello =
             ln_normal_of_ln(client, HELLO_BYTES, 0.4) + ln_normal_of_ln(server, HELLO_REPLY_BYTES.0, 0.7);
@@ -158,7 +158,7 @@ impl Said<'_> {
         self.envelope(Opening::Hello, -4.0, tell);
     }
 
-    fn from_idle(&self, tell: Tell) {
+    fn at_idle(&self, tell: Tell) {
         self.mail(-1.6, tell);
         self.envelope(Opening::Mail, -0.9, tell);
         self.quit(-1.6, tell);
