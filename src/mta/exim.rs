@@ -453,7 +453,8 @@ fn said(words: &[u8]) -> (Option<Reply>, Option<IpAddr>) {
     read().unwrap_or((None, None))
 }
 
-/// A reply. One of several lines stands in one, each line with its code: `250-two chunks\\n250 OK id=…`.
+/// A reply. One of several lines stands in one, each line with its code: `250-two chunks\\n250 OK id=…`. They are joined
+/// by a blank, without the status of each, as those of the wire are.
 fn reply(text: &[u8]) -> Option<Reply> {
     let reply = fields::reply(text)?;
     let code = text.get(..3)?;
@@ -461,16 +462,17 @@ fn reply(text: &[u8]) -> Option<Reply> {
     let breaks = memchr::memmem::find_iter(text, b"\\n").filter(|at| text.get(at + 2..).is_some_and(begins));
     let (mut words, mut from) = (Vec::new(), code.len() + 1);
     for at in breaks {
-        words.extend_from_slice(text.get(from..at)?.trim_ascii_end());
+        words.extend_from_slice(text.get(from..at)?.trim_ascii());
         // In quotes the backslash is itself escaped.
         words.truncate(words.len() - usize::from(words.ends_with(b"\\")));
-        words.push(b'\n');
+        words.push(b' ');
         from = at + 2 + code.len() + 1;
+        from += EnhancedStatus::parse_prefix(text.get(from..)?).map_or(0, |(_, bytes)| bytes);
     }
     if words.is_empty() {
         return Some(reply);
     }
-    words.extend_from_slice(text.get(from..)?);
+    words.extend_from_slice(text.get(from..)?.trim_ascii());
     Some(Reply { text: Some(fields::reply_text(&words)), ..reply })
 }
 
@@ -527,11 +529,11 @@ mod tests {
     }
 
     #[test]
-    fn a_reply_of_several_lines_is_put_on_lines_again() {
+    fn lines_of_a_reply_are_joined_without_their_codes() {
         let text = |said: &str| reply(said.as_bytes()).unwrap().text.unwrap().to_lossy();
         let chunks = r"250- 918 byte chunk, total 918\\n250 OK id=1xXTqQ-0000HJ-0v";
-        assert_eq!(text(chunks), "918 byte chunk, total 918\nOK id=1xXTqQ-0000HJ-0v");
-        assert_eq!(text(r"550-5.7.1 one\n550 5.7.1 two"), "5.7.1 one\n5.7.1 two");
+        assert_eq!(text(chunks), "918 byte chunk, total 918 OK id=1xXTqQ-0000HJ-0v");
+        assert_eq!(text(r"550-5.7.1 one\n550 5.7.1 two"), "5.7.1 one two");
         assert_eq!(text(r"550 at C:\new\n250 OK"), r"at C:\new\n250 OK");
     }
 
