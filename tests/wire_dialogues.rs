@@ -756,6 +756,68 @@ fn octets_that_were_not_captured() {
 }
 
 #[test]
+fn a_recipient_behind_missing_octets_is_not_laid_at_the_sender_before_them() {
+    // RSET and the next MAIL are missing, while the envelope before was not ended.
+    let waiting = after_hello(
+        "C: MAIL FROM:<a@a.example>
+        S: 250 ok
+        C: RCPT TO:<one@b.example>
+        S: 550 no
+        x C: RSET
+        S: 250 ok
+        x C: MAIL FROM:<b@a.example>
+        S: 250 ok
+        C: RCPT TO:<two@b.example>
+        S: 550 no
+        C: RCPT TO:<three@b.example>
+        S: 250 ok
+        C: DATA
+        S: 354 go
+        C: .
+        S: 250 ok",
+    );
+    assert_eq!(
+        waiting.deliveries(),
+        ["a@a.example > one@b.example: 550", "- > two@b.example: 550", "- > three@b.example: 250"]
+    );
+    let together = after_hello(
+        "C: MAIL FROM:<a@a.example>
+        C: RCPT TO:<one@b.example>
+        C: DATA
+        S: 250 ok
+        S: 550 no
+        S: 554 no recipients
+        x C: RSET
+        x C: MAIL FROM:<b@a.example>
+        C: RCPT TO:<two@b.example>
+        C: DATA
+        S: 250 ok
+        S: 250 ok
+        S: 550 no
+        S: 554 no recipients
+        C: QUIT
+        S: 221 bye",
+    );
+    for line in together.deliveries() {
+        assert!(!line.starts_with("a@a.example > two"), "{line}");
+    }
+    // One frame is missing and only one reply tells of it: it cannot have held RSET and MAIL.
+    let same = after_hello(
+        "C: MAIL FROM:<a@a.example>
+        S: 250 ok
+        x C: RCPT TO:<one@b.example>
+        S: 250 ok
+        C: RCPT TO:<two@b.example>
+        S: 250 ok
+        C: DATA
+        S: 354 go
+        C: .
+        S: 250 ok",
+    );
+    assert_eq!(same.deliveries(), ["a@a.example > two@b.example: 250"]);
+}
+
+#[test]
 fn a_server_that_closes_before_the_end_gives_no_verdict() {
     let seen = after_hello(
         "C: MAIL FROM:<a@a.example>

@@ -119,6 +119,13 @@ impl Transaction {
                 || since(self.losses.replies, before.replies) >= replies_min)
     }
 
+    /// The argument of MAIL for a recipient before whom so much went missing: not known where RSET and another MAIL may
+    /// be among that.
+    fn reverse_path(&self, before: Losses) -> Option<ReversePath> {
+        let another = before.gaps > 0 && (before.blinds > 0 || before.replies >= REPLIES_TO_ANOTHER - 1);
+        self.reverse_path.clone().filter(|_| !another)
+    }
+
     /// Whether forward-paths wait for their verdict.
     pub fn has_recipients(&self) -> bool {
         !self.recipients.is_empty() || self.beyond > 0
@@ -150,7 +157,7 @@ impl Transaction {
         // RFC 5321 section 4.1.4: after a refused MAIL the server says 503 to RCPT; the reason is MAIL's.
         let reason = self.mail_refusal.as_ref().filter(|_| reply.code() == 503);
         let reply = reason.cloned().unwrap_or_else(|| reply.to_reply());
-        self.delivery(responder, path, Some(reply))
+        self.delivery(responder, path, Some(reply), self.losses)
     }
 
     /// DATA was refused.
@@ -174,11 +181,14 @@ impl Transaction {
         let kept = recipients.len() as u32;
         for (recipient, certain) in recipients.into_iter().zip(certain) {
             let reply = reply.clone().filter(|_| certain);
-            let delivery = self.delivery(responder, recipient.path, reply);
+            let delivery = self.delivery(responder, recipient.path, reply, recipient.before);
             outlet.deliver(Delivery { queue_id: queue_id.clone(), message_id, ..delivery });
         }
         for _ in 0..self.beyond {
-            outlet.deliver(Delivery { message_id, ..self.delivery(responder, None, reply.clone()) });
+            outlet.deliver(Delivery {
+                message_id,
+                ..self.delivery(responder, None, reply.clone(), self.losses)
+            });
         }
         let accepted = outcome.reply.map(|reply| reply.class() == 2);
         if kept == 0 && self.losses.gaps > 0 && accepted == Some(true) {
@@ -186,7 +196,7 @@ impl Transaction {
             outlet.deliver(Delivery {
                 queue_id: queue_id.clone(),
                 message_id,
-                ..self.delivery(responder, None, reply.clone())
+                ..self.delivery(responder, None, reply.clone(), self.losses)
             });
         }
         outlet.message(Message {
@@ -208,10 +218,11 @@ impl Transaction {
             given_up = (recipients.len() - refused.min(recipients.len())) as u64;
             for recipient in recipients.drain(..refused.min(recipients.len())) {
                 let reply = Some(reply.clone()).filter(|_| recipient.seen);
-                outlet.deliver_at(at, self.delivery(responder, recipient.path, reply));
+                let delivery = self.delivery(responder, recipient.path, reply, recipient.before);
+                outlet.deliver_at(at, delivery);
             }
             for _ in 0..self.beyond {
-                outlet.deliver_at(at, self.delivery(responder, None, Some(reply.clone())));
+                outlet.deliver_at(at, self.delivery(responder, None, Some(reply.clone()), self.losses));
             }
         }
         if given_up > 0 {
@@ -221,10 +232,16 @@ impl Transaction {
         *self = Transaction::default();
     }
 
-    fn delivery(&self, responder: IpAddr, path: Option<Mailbox>, reply: Option<Reply>) -> Delivery {
+    fn delivery(
+        &self,
+        responder: IpAddr,
+        path: Option<Mailbox>,
+        reply: Option<Reply>,
+        before: Losses,
+    ) -> Delivery {
         Delivery {
             responder: Some(responder),
-            reverse_path: self.reverse_path.clone(),
+            reverse_path: self.reverse_path(before),
             forward_path: path,
             reply,
             retry: None,
