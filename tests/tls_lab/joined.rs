@@ -54,12 +54,17 @@ impl Message {
 }
 
 /// A message and the keyed digest of one of its forward-paths: one delivery, as far as nothing is sent twice.
-type Piece = (Message, u64);
+pub type Piece = (Message, u64);
+
+/// What passed, by sender, moment and forward-path. Several may be settled in one moment, when what they waited for is
+/// given up; a message whose `MAIL` was lost is `None`.
+type Passed = BTreeMap<(Option<IpAddr>, Timestamp, u64), BTreeSet<Option<Message>>>;
 
 /// What was seen, and what the join made of it.
 pub struct Joined {
     pub wire: Vec<Piece>,
-    /// The forward-paths of all that passed and was answered, whosever it was.
+    /// The forward-paths of all that passed and was answered, whosever it was, once its address had written a line:
+    /// before, nobody can say that its log leaves something away.
     pub passed: Vec<u64>,
     pub log: Vec<Piece>,
     /// Whether the server took each piece of `log`.
@@ -68,6 +73,10 @@ pub struct Joined {
     pub matched: BTreeMap<usize, View>,
     /// What was told wrongly, in words.
     pub wrong: Vec<String>,
+    /// The same of refusals: another message to the same recipient was refused in the same words.
+    pub twins: Vec<String>,
+    /// Lines of mail sent in clear that were given to a session under TLS.
+    pub laid_at_tls: Vec<Piece>,
     pub wire_only: Vec<Reconciled>,
     pub log_only: Vec<Piece>,
     pub counters: JoinCounters,
@@ -179,21 +188,27 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
     all.extend(wire);
     all.extend(heartbeats(&all));
     all.sort_by_key(|observation| observation.at);
-    let mut seen: BTreeMap<(Option<IpAddr>, Timestamp, u64), Message> = BTreeMap::new();
+    let mut seen = Passed::new();
     let (mut wire, mut log, mut taken) = (Vec::new(), Vec::new(), Vec::new());
-    let mut passed = Vec::new();
+    let (mut passed, mut writes) = (Vec::new(), BTreeSet::new());
     for observation in &mut all {
-        if let (Vantage::Wire, Fact::Delivery(delivery)) = (observation.vantage, &observation.fact)
+        let Fact::Delivery(delivery) = &observation.fact else { continue };
+        if observation.vantage == Vantage::Log {
+            writes.insert(observation.sender.address);
+        } else if writes.contains(&observation.sender.address)
             && delivery.reply.as_ref().is_some_and(|reply| reply.code.is_some())
         {
             passed.extend(digest(delivery));
         }
+        if observation.vantage == Vantage::Wire
+            && let Some(path) = digest(delivery)
+        {
+            let key = (observation.sender.address, observation.at, path);
+            seen.entry(key).or_default().insert(Message::of(delivery));
+        }
         let Some(piece) = answered(observation) else { continue };
         match observation.vantage {
-            Vantage::Wire => {
-                seen.insert((observation.sender.address, observation.at, piece.1), piece.0);
-                wire.push(piece);
-            }
+            Vantage::Wire => wire.push(piece),
             // The line says which it is, where the join carries it along and does not look at it.
             Vantage::Log => {
                 observation.sender.account = Some(log.len().to_string().as_str().into());
@@ -211,6 +226,8 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
         taken,
         matched: BTreeMap::new(),
         wrong: Vec::new(),
+        twins: Vec::new(),
+        laid_at_tls: Vec::new(),
         wire_only: Vec::new(),
         log_only: Vec::new(),
         counters: join.counters(),
@@ -220,7 +237,7 @@ pub fn join(lab: &Lab<'_>, wire: Vec<Observation>) -> Joined {
 }
 
 impl Joined {
-    fn take(&mut self, told: Observation, seen: &BTreeMap<(Option<IpAddr>, Timestamp, u64), Message>) {
+    fn take(&mut self, told: Observation, seen: &Passed) {
         let Fact::Reconciled(fact) = told.fact else { panic!("{:?}", told.fact) };
         if fact.view == View::WireOnly {
             return self.wire_only.push(fact);
@@ -235,12 +252,14 @@ impl Joined {
         }
         if fact.view == View::MatchedBySession {
             if line.0.mode != Mode::Tls {
-                self.wrong.push(format!("sent in clear, matched to a session under TLS: {line:?}"));
+                self.laid_at_tls.push(line);
             }
         } else {
             let passed = fact.recipient.and_then(|path| seen.get(&(told.sender.address, fact.seen_at, path)));
-            if passed != Some(&line.0) || fact.recipient != Some(line.1) {
-                self.wrong.push(format!("{:?}: {line:?} is not {passed:?}", fact.view));
+            let fits = |passed: &BTreeSet<_>| passed.contains(&Some(line.0)) || passed.contains(&None);
+            if !passed.is_some_and(fits) || fact.recipient != Some(line.1) {
+                let kind = if self.taken[place] { &mut self.wrong } else { &mut self.twins };
+                kind.push(format!("{:?}: {line:?} is not {passed:?}", fact.view));
             }
         }
         if self.matched.insert(place, fact.view).is_some() {
