@@ -95,14 +95,11 @@ impl Close {
     }
 }
 
-/// The same, how likely as a logarithm.
-const CLOSES: [(Close, f64); 5] = [
-    (Close::Data, -0.4),
-    (Close::Open, -2.0),
-    (Close::Chunk, -3.0),
-    (Close::LastChunk, -2.5),
-    (Close::LastChunkAndQuit, -3.0),
-];
+/// How clients close an envelope that is said at once, how likely as a logarithm: those that say DATA, and those that
+/// send chunks.
+const WITH_DATA: &[(Close, f64)] = &[(Close::Data, -0.2), (Close::Open, -2.0)];
+const WITH_CHUNKS: &[(Close, f64)] =
+    &[(Close::Chunk, -1.2), (Close::LastChunk, -1.2), (Close::LastChunkAndQuit, -1.6), (Close::Open, -2.0)];
 
 /// One turn, and what the server's replies would be long.
 pub(super) struct Said<'a> {
@@ -128,8 +125,10 @@ impl Said<'_> {
             State::Named => {
                 self.recipient(-0.9, -2.8, State::Named, tell);
                 self.envelope(Opening::Recipients, -3.0, tell);
-                self.data(-0.7, tell);
-                self.chunk(-2.5, tell);
+                match self.habit.chunks {
+                    true => self.chunk(-0.7, tell),
+                    false => self.data(-0.7, tell),
+                }
                 self.six(-4.5, State::Idle, tell);
             }
             State::Unnamed => {
@@ -293,12 +292,21 @@ pub(super) struct Habit {
     /// Octets of it beside the address, and how often the address stands in it.
     words_bytes: f64,
     times: f64,
+    /// Whether it sends messages in chunks (RFC 3030), not behind DATA.
+    chunks: bool,
 }
 
-/// RCPT alone, and with the original recipient behind it (RFC 3461 section 4.2); how likely, as a logarithm.
-pub(super) const HABITS: [(&Habit, f64); 2] = [
-    (&Habit { recipient_bytes: 36.0, words_bytes: 12.0, times: 1.0 }, -0.35),
-    (&Habit { recipient_bytes: 75.0, words_bytes: 26.0, times: 2.0 }, -1.2),
+const fn habit(recipient_bytes: f64, words_bytes: f64, times: f64, chunks: bool) -> Habit {
+    Habit { recipient_bytes, words_bytes, times, chunks }
+}
+
+/// RCPT alone, and with the original recipient behind it (RFC 3461 section 4.2); with DATA, and with chunks: whoever sends
+/// chunks sends all in chunks. How likely, as a logarithm.
+pub(super) const HABITS: [(&Habit, f64); 4] = [
+    (&habit(36.0, 12.0, 1.0, false), -0.7),
+    (&habit(75.0, 26.0, 2.0, false), -1.5),
+    (&habit(36.0, 12.0, 1.0, true), -1.9),
+    (&habit(75.0, 26.0, 2.0, true), -2.7),
 ];
 
 /// Spread of the length of RCPT commands, as a share: of all of an envelope together, and of each.
@@ -342,7 +350,7 @@ impl Said<'_> {
     fn envelope(&self, opening: Opening, ln: f64, tell: Tell) {
         let client = f64::from(self.turn.client_bytes);
         let floor = ln_normal_of_ln(client, 60.0, 2.5) - UNLIKELY;
-        for (close, ln_close) in CLOSES {
+        for &(close, ln_close) in if self.habit.chunks { WITH_CHUNKS } else { WITH_DATA } {
             let (first, last) = self.recipients_possible(opening, close);
             let stride = ((last.saturating_sub(first)) / TRIED_MAX).max(1);
             for recipients in (first..=last).step_by(stride as usize) {
@@ -479,7 +487,8 @@ impl Envelope {
     fn ln_said(&self, client: f64, habit: &Habit) -> f64 {
         let recipients = f64::from(self.recipients);
         let spread = if self.opening == Opening::Recipients { 0.0 } else { MAIL_BYTES * MAIL_SPREAD };
-        let number = -1.0 - recipients.ln();
+        // Most messages are for one; few for many (Zipf).
+        let number = -0.7 - 1.7 * recipients.ln();
         let rest = client - self.others_bytes();
         number
             + if self.close.has_message() {
