@@ -44,7 +44,7 @@ const STATES: usize = 8;
 /// Answers that come before the client has said all that belongs together part one turn into several: so many are joined.
 const JOINED_MAX: usize = 3;
 /// Logarithm of the probability that a turn is such a part.
-const LN_PART: f64 = -3.0;
+const LN_PART: f64 = -6.0;
 /// An explanation less likely than the best by more than this is given up, nats.
 const BEAM: f64 = 25.0;
 /// Explanations within this of the best make the error, nats: one in twenty.
