@@ -245,21 +245,17 @@ fn read_delivery(id: &[u8], rest: &[u8], emit: Emit) -> Fate {
     let (fields, confirmation) = split_once(fields, b" C=\"").unwrap_or((fields, &[]));
     let (router, responder) = read_route(fields);
     let confirmation = unquoted(confirmation);
-    let outcome =
-        Outcome {
-            forward_path: Some(recipient.path),
-            route: route(&recipient, router, responder),
-            responder,
-            attempted: responder,
-            status: Status::Sent,
-            reply: Some(
-                reply(confirmation)
-                    .filter(|reply| reply.code.is_some_and(|code| code < 400))
-                    .unwrap_or(Reply { code: None, enhanced: Some(plain(2)), text: None }),
-            ),
-            passed_to: fields::taken_as(confirmation),
-            ..Outcome::unknown()
-        };
+    let said = fields::reply_of_lines(confirmation).filter(|reply| reply.code.is_some_and(|code| code < 400));
+    let outcome = Outcome {
+        forward_path: Some(recipient.path),
+        route: route(&recipient, router, responder),
+        responder,
+        attempted: responder,
+        status: Status::Sent,
+        reply: Some(said.unwrap_or(Reply { code: None, enhanced: Some(plain(2)), text: None })),
+        passed_to: fields::taken_as(confirmation),
+        ..Outcome::unknown()
+    };
     emit(id, Part::Outcome(outcome));
     Fate::Parsed
 }
@@ -445,35 +441,14 @@ fn said(words: &[u8]) -> (Option<Reply>, Option<IpAddr>) {
             _ => rest,
         };
         let rest = split_once(rest, b": ")?.1;
-        let Some(host) = rest.strip_prefix(b"host ") else { return Some((reply(rest), None)) };
+        let Some(host) = rest.strip_prefix(b"host ") else {
+            return Some((fields::reply_of_lines(rest), None));
+        };
         let (_, host) = split_once(host, b" [")?;
         let (inside, rest) = split_once(host, b"]")?;
-        Some((reply(skip_port(rest).strip_prefix(b": ")?), address(inside)))
+        Some((fields::reply_of_lines(skip_port(rest).strip_prefix(b": ")?), address(inside)))
     };
     read().unwrap_or((None, None))
-}
-
-/// A reply. One of several lines stands in one, each line with its code: `250-two chunks\\n250 OK id=…`. They are joined
-/// by a blank, without the status of each, as those of the wire are.
-fn reply(text: &[u8]) -> Option<Reply> {
-    let reply = fields::reply(text)?;
-    let code = text.get(..3)?;
-    let begins = |line: &[u8]| line.starts_with(code) && matches!(line.get(3), Some(b' ' | b'-'));
-    let breaks = memchr::memmem::find_iter(text, b"\\n").filter(|at| text.get(at + 2..).is_some_and(begins));
-    let (mut words, mut from) = (Vec::new(), code.len() + 1);
-    for at in breaks {
-        words.extend_from_slice(text.get(from..at)?.trim_ascii());
-        // In quotes the backslash is itself escaped.
-        words.truncate(words.len() - usize::from(words.ends_with(b"\\")));
-        words.push(b' ');
-        from = at + 2 + code.len() + 1;
-        from += EnhancedStatus::parse_prefix(text.get(from..)?).map_or(0, |(_, bytes)| bytes);
-    }
-    if words.is_empty() {
-        return Some(reply);
-    }
-    words.extend_from_slice(text.get(from..)?.trim_ascii());
-    Some(Reply { text: Some(fields::reply_text(&words)), ..reply })
 }
 
 /// What stands before the closing quote. Escapes are left as they are.
@@ -526,15 +501,6 @@ mod tests {
         let (fate, parts) = says(&DIALECT, &format!("2026-11-24 20:14:01 {line}"));
         assert_eq!(fate, Fate::Parsed, "{line}");
         parts
-    }
-
-    #[test]
-    fn lines_of_a_reply_are_joined_without_their_codes() {
-        let text = |said: &str| reply(said.as_bytes()).unwrap().text.unwrap().to_lossy();
-        let chunks = r"250- 918 byte chunk, total 918\\n250 OK id=1xXTqQ-0000HJ-0v";
-        assert_eq!(text(chunks), "918 byte chunk, total 918 OK id=1xXTqQ-0000HJ-0v");
-        assert_eq!(text(r"550-5.7.1 one\n550 5.7.1 two"), "5.7.1 one two");
-        assert_eq!(text(r"550 at C:\new\n250 OK"), r"at C:\new\n250 OK");
     }
 
     const ID: &str = "1RwtJa-000AFB-07";

@@ -89,6 +89,29 @@ pub fn reply(text: &[u8]) -> Option<Reply> {
     Some(Reply { code: Some(code), enhanced, text: Some(reply_text(words)) })
 }
 
+/// The same of a reply whose lines stand in one, as Exim writes them, each with its code:
+/// `250-two chunks\\n250 OK id=…`. They are joined by a blank, without the status of each, as those of the wire are.
+pub fn reply_of_lines(text: &[u8]) -> Option<Reply> {
+    let reply = reply(text)?;
+    let code = text.get(..3)?;
+    let begins = |line: &[u8]| line.starts_with(code) && matches!(line.get(3), Some(b' ' | b'-'));
+    let breaks = memchr::memmem::find_iter(text, b"\\n").filter(|at| text.get(at + 2..).is_some_and(begins));
+    let (mut words, mut from) = (Vec::new(), code.len() + 1);
+    for at in breaks {
+        words.extend_from_slice(text.get(from..at)?.trim_ascii());
+        // In quotes the backslash is itself escaped.
+        words.truncate(words.len() - usize::from(words.ends_with(b"\\")));
+        words.push(b' ');
+        from = at + 2 + code.len() + 1;
+        from += EnhancedStatus::parse_prefix(text.get(from..)?).map_or(0, |(_, bytes)| bytes);
+    }
+    if words.is_empty() {
+        return Some(reply);
+    }
+    words.extend_from_slice(text.get(from..)?.trim_ascii());
+    Some(Reply { text: Some(reply_text(&words)), ..reply })
+}
+
 /// Words of a reply as they are kept.
 pub fn reply_text(words: &[u8]) -> Untrusted {
     Untrusted::bounded(words.trim_ascii(), limits::REPLY_TEXT_BYTES_MAX)
@@ -110,6 +133,15 @@ pub fn is_id(text: &[u8]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lines_of_a_reply_are_joined_without_their_codes() {
+        let text = |said: &str| reply_of_lines(said.as_bytes()).unwrap().text.unwrap().to_lossy();
+        let chunks = r"250- 918 byte chunk, total 918\\n250 OK id=1xXTqQ-0000HJ-0v";
+        assert_eq!(text(chunks), "918 byte chunk, total 918 OK id=1xXTqQ-0000HJ-0v");
+        assert_eq!(text(r"550-5.7.1 one\n550 5.7.1 two"), "5.7.1 one two");
+        assert_eq!(text(r"550 at C:\new\n250 OK"), r"at C:\new\n250 OK");
+    }
 
     #[test]
     fn quoted_paths_end_outside_their_quotes() {

@@ -18,6 +18,7 @@ pub mod command;
 pub mod content;
 mod counters;
 pub mod data;
+mod end;
 mod hello;
 pub mod line;
 pub mod opaque;

@@ -26,7 +26,7 @@ use super::transaction::Transaction;
 use crate::flow::{Event, Side};
 use crate::limits;
 use crate::mail::Untrusted;
-use crate::observation::{Fact, Machine, Oddity, SenderKeys, SessionEnd, Tls, digest};
+use crate::observation::{Machine, Oddity, SenderKeys, Tls, digest};
 use crate::time::Timestamp;
 use std::collections::VecDeque;
 use std::net::IpAddr;
@@ -221,44 +221,6 @@ impl Session {
             Event::Gap(side, bytes) => self.gap(side, bytes, outlet),
             Event::Finished(Side::Responder) => self.closing = true,
             Event::Finished(Side::Originator) | Event::Reset => {}
-        }
-        self.sign(before, outlet);
-    }
-
-    /// The connection is over.
-    pub fn finish(mut self, ended: SessionEnd, outlet: &mut Outlet<'_>) {
-        let before = outlet.out.len();
-        // No reply will come: what waited for one is read as if only this side were captured.
-        outlet.one_sided = true;
-        self.answer_none(outlet);
-        self.release(outlet);
-        self.transaction.abandon(self.responder, outlet);
-        if self.tls == Tls::Clear {
-            outlet.replies.learn(self.responder, &self.heard);
-            outlet.counters.reply_sizes_forgotten = outlet.replies.forgotten;
-        }
-        if self.client_spoke || self.server_spoke {
-            let client_hello = self.opaque.as_mut().and_then(|opaque| opaque.client_hello());
-            let session = crate::observation::Session {
-                responder: self.responder,
-                opened_at: self.opened_at,
-                helo: self.helo.take(),
-                tls: self.tls,
-                opaque: self.opaque.take().map(|opaque| opaque.seen()),
-                client_hello,
-                messages: self.messages,
-                recipients: self.recipients,
-                recipients_refused: self.recipients_refused,
-                ended: if self.quit { SessionEnd::Quit } else { ended },
-                gap_bytes: self.gap_bytes,
-                oddities: std::mem::take(&mut self.oddities),
-            };
-            if let Some(opaque) = &session.opaque {
-                outlet.counters.hidden(opaque);
-            }
-            outlet.counters.sessions += 1;
-            outlet.counters.sessions_tls += u64::from(self.tls == Tls::Started);
-            outlet.push(outlet.at, Fact::Session(session));
         }
         self.sign(before, outlet);
     }

@@ -7,6 +7,7 @@
 //!  octets ─ records ─▶ lengths of application data ─▶ turns ─ rhythm, replies ─▶ messages, recipients, refusals
 //! ```
 
+mod envelope;
 mod records;
 pub mod replies;
 mod rhythm;
