@@ -16,14 +16,16 @@ use portreeve::smtp::{WireRoad, WireSettings};
 use portreeve::time::CivilClock;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use servers_support::{INSIDE, in_namespaces, ip, missing, number, unpacked_exim, unpacked_opensmtpd, users};
+use servers_support::{
+    INSIDE, in_namespaces, ip, missing, number, start_postfix, unpacked_exim, unpacked_opensmtpd, users,
+};
 use std::collections::BTreeMap;
 use std::fs;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -370,7 +372,7 @@ fn inside(mta: Mta) {
     let folder = tempfile::Builder::new().prefix("portreeve-server").tempdir().unwrap();
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
     let (mut child, log) = match mta {
-        Mta::Postfix => (None, start_postfix(folder.path())),
+        Mta::Postfix => (None, postfix(folder.path())),
         Mta::Exim => {
             let (child, log) = start_exim(folder.path());
             (Some(child), log)
@@ -417,51 +419,19 @@ fn inside(mta: Mta) {
     assert_eq!(deliveries as u32, recipients);
 }
 
-const MASTER: &str = "\
-25 inet n - n - - smtpd
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-retry unix - - n - - error
-error unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-";
-
-fn start_postfix(folder: &Path) -> PathBuf {
-    for name in ["conf", "queue", "data", "log"] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-    }
-    let main = format!(
-        "compatibility_level = 3.7\nqueue_directory = {0}/queue\ndata_directory = {0}/data\n\
-         maillog_file = {0}/log/mail.log\nmaillog_file_prefixes = {0}\nmyhostname = mx.example.org\n\
-         mydestination =\nmynetworks =\nrelay_domains = example.org\ninet_protocols = ipv4\n\
-         inet_interfaces = 203.0.113.7\ndisable_dns_lookups = yes\nalias_maps =\nlocal_recipient_maps =\n\
-         default_transport = discard\nrelay_transport = discard\nsmtpd_error_sleep_time = 0\n\
-         smtpd_hard_error_limit = 1000\nsmtpd_soft_error_limit = 1000\nsmtpd_junk_command_limit = 1000\n\
-         smtpd_client_connection_count_limit = 0\nnotify_classes =\nenable_long_queue_ids = yes\n\
+fn postfix(folder: &Path) -> PathBuf {
+    let log = start_postfix(
+        folder,
+        &[],
+        "myhostname = mx.example.org\nmynetworks =\nrelay_domains = example.org\ninet_interfaces = 203.0.113.7\n\
+         local_recipient_maps =\ndefault_transport = discard\nrelay_transport = discard\n\
+         smtpd_error_sleep_time = 0\nsmtpd_hard_error_limit = 1000\nsmtpd_soft_error_limit = 1000\n\
+         smtpd_junk_command_limit = 1000\nsmtpd_client_connection_count_limit = 0\n\
          smtpd_recipient_restrictions = reject_unauth_destination\n",
-        folder.display()
+        "25 inet n - n - - smtpd\n",
     );
-    let conf = folder.join("conf");
-    fs::write(conf.join("main.cf"), main).unwrap();
-    fs::write(conf.join("master.cf"), MASTER).unwrap();
-    assert!(Command::new("chown").arg("postfix").arg(folder.join("data")).status().unwrap().success());
-    let postfix = |word: &str| {
-        Command::new("postfix").arg("-c").arg(&conf).arg(word).stderr(Stdio::null()).status().unwrap()
-    };
-    postfix("check");
-    assert!(postfix("start").success(), "postfix starts");
     wait_for_server();
-    folder.join("log/mail.log")
+    log
 }
 
 fn start_exim(folder: &Path) -> (Child, PathBuf) {

@@ -95,7 +95,7 @@ pub fn start_postfix(lab: &Path) {
          default_destination_concurrency_limit = 1\ninitial_destination_concurrency = 1\n",
         folder.display()
     );
-    servers::start_postfix(&folder, &NETNS, &main, &master);
+    crate::servers_support::start_postfix(&folder, &NETNS, &main, &master);
     wait_for("Postfix, the client", || listens(POSTFIX_PORT));
 }
 

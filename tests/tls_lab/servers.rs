@@ -3,7 +3,7 @@
 use super::places::{Client, Mta, Server};
 use super::wait_for;
 use crate::servers_support::{
-    Users, unpacked_exim, unpacked_opensmtpd, unpacked_opensmtpd_tls_server, users,
+    Users, start_postfix, unpacked_exim, unpacked_opensmtpd, unpacked_opensmtpd_tls_server, users,
 };
 use std::fs;
 use std::net::TcpStream;
@@ -45,49 +45,6 @@ pub fn certify(folder: &Path) {
 
 pub fn wait_for_server(server: Server) {
     wait_for(&format!("{server:?}"), || TcpStream::connect((server.address(), 25)).is_ok());
-}
-
-const POSTFIX_MASTER: &str = "\
-cleanup unix n - n - 0 cleanup
-qmgr unix n - n 300 1 qmgr
-tlsmgr unix - - n 1000? 1 tlsmgr
-rewrite unix - - n - - trivial-rewrite
-bounce unix - - n - 0 bounce
-defer unix - - n - 0 bounce
-trace unix - - n - 0 bounce
-verify unix - - n - 1 verify
-flush unix n - n 1000? 0 flush
-proxymap unix - - n - - proxymap
-proxywrite unix - - n - 1 proxymap
-retry unix - - n - - error
-error unix - - n - - error
-discard unix - - n - - discard
-anvil unix - - n - 1 anvil
-postlog unix-dgram n - n - 1 postlogd
-";
-
-/// Starts a Postfix of its own. `main` and `master` are added to what each one needs. Its log.
-pub fn start_postfix(folder: &Path, netns: &[&str], main: &str, master: &str) -> PathBuf {
-    for name in ["conf", "queue", "data", "log"] {
-        fs::create_dir_all(folder.join(name)).unwrap();
-    }
-    let main = format!(
-        "compatibility_level = 3.7\nqueue_directory = {0}/queue\ndata_directory = {0}/data\n\
-         maillog_file = {0}/log/mail.log\nmaillog_file_prefixes = {0}\nmydestination =\ninet_protocols = ipv4\n\
-         disable_dns_lookups = yes\nalias_maps =\nnotify_classes =\nenable_long_queue_ids = yes\n{main}",
-        folder.display()
-    );
-    let conf = folder.join("conf");
-    fs::write(conf.join("main.cf"), main).unwrap();
-    fs::write(conf.join("master.cf"), format!("{POSTFIX_MASTER}{master}")).unwrap();
-    assert!(Command::new("chown").arg("postfix").arg(folder.join("data")).status().unwrap().success());
-    let postfix = |word: &str| {
-        let words = [netns, &["postfix", "-c", conf.to_str().unwrap(), word]].concat();
-        Command::new(words[0]).args(&words[1..]).stderr(Stdio::null()).status().unwrap()
-    };
-    postfix("check");
-    assert!(postfix("start").success(), "postfix starts");
-    folder.join("log/mail.log")
 }
 
 pub fn postfix(lab: &Path) -> Log {
